@@ -1,0 +1,1 @@
+"""Grading: whose work is under test, and where it runs."""

@@ -1,0 +1,32 @@
+"""What all submissions of a run share: the drawn cases and the oracle's answers to them."""
+
+from __future__ import annotations
+
+from bn_oracle.conventions import Convention
+from bn_properties.cases import Case, digest, draw_cases
+from bn_properties.checking import OracleAnswers
+
+DEFAULT_EXAMPLES = 100
+DEFAULT_SEED = 0
+
+
+class CaseBank:
+    """The cases of one seed; drawn once a process, the oracle's answers computed once."""
+
+    def __init__(self, seed: int = DEFAULT_SEED, examples: int = DEFAULT_EXAMPLES) -> None:
+        """Hold `examples` cases of `seed` for each shape of input."""
+        self.seed, self.examples = seed, examples
+        self._answers: dict[str, OracleAnswers] = {}
+
+    def cases(self, spatial_axes: int) -> tuple[Case, ...]:
+        """Return the cases for inputs with so many axes after (N, C)."""
+        return draw_cases(self.seed, self.examples, spatial_axes)
+
+    def answers(self, convention: Convention) -> OracleAnswers:
+        """Return the oracle's answers under `convention`."""
+        return self._answers.setdefault(convention.name, OracleAnswers(convention))
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the cases: equal digests mean that the same was asked."""
+        return digest(self.cases(0), self.cases(2))

@@ -1,0 +1,198 @@
+"""The command line: grade a class, check one file, list what there is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from bn_properties.verdicts import Status, json_schema
+from bn_reports.html import write_html
+from bn_reports.terminal import class_table, submission_report
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bn_grading.bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
+from bn_grading.classroom import environment, grade_class, jobs_for, tool
+from bn_grading.courses import Course, CourseError, built_in, find
+from bn_grading.grade import grade as grade_submission
+from bn_grading.submissions import PathError, collect, single
+
+app = typer.Typer(
+    name="bnoracle",
+    help="Grade batch-normalization implementations against a float64 oracle.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WRONG_USAGE = 2
+GRADER_FAILED = 3
+INTERRUPTED = 130
+
+
+class Isolation(StrEnum):
+    """How submissions are kept apart from the machine."""
+
+    AUTO = "auto"
+    FULL = "full"
+    LOCKDOWN = "lockdown"
+    NONE = "none"
+
+
+CourseOption = Annotated[
+    str, typer.Option("--course", metavar="NAME|FILE.toml|auto", help="Which course's names.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="For the cases.")]
+ExamplesOption = Annotated[
+    int, typer.Option("--examples", min=11, max=10_000, help="How many cases to draw.")
+]
+
+
+def _stop(message: str) -> NoReturn:
+    """Say in one line what was wrong with the command, and leave."""
+    print(f"bnoracle: {message}", file=sys.stderr)
+    raise typer.Exit(WRONG_USAGE)
+
+
+def _course(name: str) -> Course | None:
+    try:
+        return None if name == "auto" else find(name)
+    except CourseError as error:
+        _stop(str(error))
+
+
+def _jobs(text: str, count: int) -> int:
+    if text == "auto":
+        return jobs_for(count)
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        _stop(f"--jobs is {text!r}, but must be a positive number or auto")
+    return min(int(text), max(1, count))
+
+
+@app.command()
+def grade(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, and folders of submissions."),
+    ],
+    course: CourseOption = "auto",
+    seed: SeedOption = DEFAULT_SEED,
+    jobs: Annotated[
+        str, typer.Option("--jobs", metavar="N|auto", help="How many submissions at once.")
+    ] = "auto",
+    examples: ExamplesOption = DEFAULT_EXAMPLES,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")
+    ] = Path("bnoracle-report"),
+    isolation: Annotated[
+        Isolation, typer.Option("--isolation", help="How submissions are kept apart.")
+    ] = Isolation.AUTO,
+    allow_unisolated: Annotated[
+        bool, typer.Option("--allow-unisolated", help="Grade even where nothing keeps them apart.")
+    ] = False,
+) -> None:
+    """Grade a class: a row a submission in the terminal, a page each in DIR/index.html."""
+    del allow_unisolated  # the only level there is, and it is allowed
+    if isolation in (Isolation.FULL, Isolation.LOCKDOWN):
+        _stop(f"--isolation {isolation} is not available here; none is (or auto)")
+    chosen = _course(course)
+    try:
+        submissions = collect(paths)
+    except PathError as error:
+        _stop(str(error))
+    if out.exists() and not out.is_dir():
+        _stop(f"--out {out} is a file, but must be a folder")
+    workers = _jobs(jobs, len(submissions))
+    try:
+        (out / "results").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _stop(f"--out {out} cannot be written: {error.strerror}")
+    courses = list(built_in().values())
+    progress = Progress(
+        TextColumn("grading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bank = CaseBank(seed, examples)
+    with progress:
+        task = progress.add_task("grading", total=len(submissions))
+        results = grade_class(
+            submissions, chosen, courses, bank, workers, out, lambda result: progress.advance(task)
+        )
+    index = write_html(results, out)
+    console = Console()
+    console.print(class_table(results))
+    console.print(f"{index}", markup=False, highlight=False, soft_wrap=True)
+    if any(submission.status is Status.UNGRADED for submission in results.submissions):
+        raise typer.Exit(GRADER_FAILED)
+
+
+@app.command()
+def check(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="A file, its folder, file.py:Class or package.Class."),
+    ],
+    course: CourseOption = "auto",
+    seed: SeedOption = DEFAULT_SEED,
+    examples: ExamplesOption = DEFAULT_EXAMPLES,
+) -> None:
+    """Check one submission: the verdict, the smallest counterexample, the likely cause."""
+    chosen = _course(course)
+    try:
+        submission = single(path)
+    except PathError as error:
+        _stop(str(error))
+    bank = CaseBank(seed, examples)
+    result = grade_submission(submission, chosen, list(built_in().values()), bank)
+    Console().print(submission_report(result))
+    if result.status is Status.UNGRADED:
+        raise typer.Exit(GRADER_FAILED)
+    raise typer.Exit(0 if result.status is Status.CORRECT else 1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of results.json."""
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        where = environment()
+        print(
+            f"bnoracle {tool().version} (Python {where.python}, NumPy {where.numpy}, "
+            f"Hypothesis {where.hypothesis})"
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the versions."),
+    ] = False,
+) -> None:
+    """Grade batch-normalization implementations against a float64 oracle."""
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C leaves with what was written so far."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("bnoracle: interrupted; what was graded so far is in results/", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

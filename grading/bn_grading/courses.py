@@ -1,0 +1,198 @@
+"""Courses: TOML files that map a course's names to the protocol, and give points a property."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from bn_oracle.conventions import CONVENTIONS, Convention
+from bn_properties.catalogue import BY_ID, FAMILIES
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Table):
+    """How long a submission may take, in seconds."""
+
+    start: float = Field(10.0, gt=0)
+    """To start the process, import NumPy and load the file."""
+    call: float = Field(2.0, gt=0)
+    """One call."""
+    submission: float = Field(60.0, gt=0)
+    """All calls together."""
+
+
+class Mode(_Table):
+    """A forward's argument that chooses the mode, and its two values."""
+
+    argument: str
+    train: bool | str
+    infer: bool | str
+
+
+class ClassInterface(_Table):
+    """A class with attributes (`class`), or a torch module (`module`)."""
+
+    kind: Literal["class", "module"]
+    classes: tuple[str, ...]
+    """Names the class goes by; the first that the file defines is taken."""
+    arguments: tuple[str, ...] = ("features",)
+    """What the constructor takes by position: `features`, `momentum`, `eps`."""
+    keyword_arguments: dict[str, str] = {}
+    """What it takes by keyword: the keyword, and which of the above it is."""
+    forward: tuple[str, ...] = ("forward",)
+    backward: tuple[str, ...] = ("backward",)
+    mode: tuple[Mode, ...] = ()
+    output: tuple[str, ...] = ()
+    """Attributes that hold the output when forward returns None."""
+    attributes: dict[str, tuple[str, ...]] = {}
+    """For each role (gamma, dbeta, running_mean, …) the names it goes by."""
+
+
+class FunctionInterface(_Table):
+    """A forward and a backward function with a dictionary of settings."""
+
+    kind: Literal["functions"]
+    forward: str
+    backward: str
+    settings: dict[str, str]
+    """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
+    train_mode: str
+    infer_mode: str
+
+
+class Part(_Table):
+    """One implementation that a submission holds."""
+
+    id: str
+    title: str
+    group: str
+    """Parts of one group are alternatives: the first that the file defines is the group's."""
+    required: bool = True
+    spatial_axes: int = Field(0, ge=0, le=3)
+    """How many axes follow (N, C)."""
+    families: tuple[str, ...] = FAMILIES
+    """Which families of properties apply."""
+    interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class or function names by which the part is recognised."""
+        if isinstance(self.interface, FunctionInterface):
+            return (self.interface.forward, self.interface.backward)
+        return self.interface.classes
+
+
+class Course(_Table):
+    """What a course asks for, how it names things and what each property is worth."""
+
+    id: str
+    title: str
+    profile: str
+    """The convention's name in `bn_oracle.conventions`."""
+    runtime: Literal["numpy", "torch"] = "numpy"
+    one_cause_costs_once: bool = False
+    """Whether properties that fail because another failed keep their points."""
+    limits: Limits = Limits()
+    parts: tuple[Part, ...] = Field(min_length=1)
+    points: dict[str, float]
+    """Points by property id; with `part/` before it for any part but the main one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Course:
+        if self.profile not in CONVENTIONS:
+            raise ValueError(f"profile is {self.profile!r}, but must be one of {_list(CONVENTIONS)}")
+        parts = {part.id for part in self.parts}
+        for key, points in self.points.items():
+            part, _, name = key.rpartition("/")
+            if name not in BY_ID:
+                raise ValueError(f"points: {name!r} is not a property")
+            if part and part not in parts:
+                raise ValueError(f"points: {part!r} is not a part; the parts are {_list(parts)}")
+            if not 0 <= points < float("inf"):
+                raise ValueError(f"points: {key} is worth {points}, but must be worth at least 0")
+        for part_ in self.parts:
+            for family in part_.families:
+                if family not in FAMILIES:
+                    raise ValueError(f"families: {family!r} is none of {_list(FAMILIES)}")
+        return self
+
+    @property
+    def convention(self) -> Convention:
+        """How its running statistics are kept."""
+        return CONVENTIONS[self.profile]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every class or function name by which the course is recognised."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.names))
+
+    @property
+    def main_group(self) -> str:
+        """The group whose part carries the plain property ids."""
+        return self.parts[0].group
+
+    @property
+    def max_score(self) -> float:
+        """The sum of all points; fixed, whatever a submission holds."""
+        return sum(self.points.values())
+
+
+class CourseError(ValueError):
+    """A course that does not exist or whose file is wrong; the message is one line."""
+
+
+def _list(names: object) -> str:
+    return ", ".join(sorted(names))  # type: ignore[call-overload]
+
+
+def built_in() -> dict[str, Course]:
+    """Return the courses that come with the package, by id."""
+    folder = resources.files("bn_grading") / "courses"
+    found = [
+        parse(entry.read_text("utf-8"), entry.name)
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return {course.id: course for course in sorted(found, key=lambda course: course.id)}
+
+
+def find(name: str) -> Course:
+    """Return the course of that name, or read it if `name` ends in .toml.
+
+    Raises:
+        CourseError: there is none, or its file is wrong.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        try:
+            return parse(path.read_text("utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CourseError(f"the course file {name} cannot be read: {error}") from error
+    courses = built_in()
+    if name not in courses:
+        raise CourseError(
+            f"there is no course {name!r}; there are {_list(courses)}, auto, or a .toml file"
+        )
+    return courses[name]
+
+
+def parse(text: str, name: str) -> Course:
+    """Read a course from TOML.
+
+    Raises:
+        CourseError: the text is not TOML, or a field is missing, unknown or out of range.
+    """
+    try:
+        return Course.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CourseError(f"the course file {name} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CourseError(f"the course file {name} is wrong: {where}: {first['msg']}") from error

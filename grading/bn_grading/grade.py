@@ -1,0 +1,130 @@
+"""One submission from source to record: load it, check every property, diagnose, count points."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bn_properties.catalogue import PROPERTIES
+from bn_properties.checking import Finding, Observations, blocked_by, scan
+from bn_properties.counterexample import write
+from bn_properties.diagnosis import diagnose
+from bn_properties.reducing import minimise
+from bn_properties.verdicts import Counterexample, Outcome, Status, SubmissionResult
+
+from bn_grading.bank import CaseBank
+from bn_grading.courses import Course, Part
+from bn_grading.remote import RemoteSubject, RemoteSubmission, Unusable
+from bn_grading.scoring import Examined, properties, status, summary
+from bn_grading.submissions import PathError, Submission, graded_file, parts_for, recognise
+
+
+def grade(
+    submission: Submission, course: Course | None, courses: Sequence[Course], bank: CaseBank
+) -> SubmissionResult:
+    """Grade one submission; `course` None recognises it among `courses`.
+
+    Whatever the submission does, this returns a record; an exception is the grader's own.
+    """
+    started = time.monotonic()
+    chosen = course or recognise(submission, courses)
+    if submission.problem is not None:
+        return _unusable(submission, chosen, submission.problem, started)
+    if chosen is None:
+        known = "; ".join(f"{each.id} has {' or '.join(each.names)}" for each in courses)
+        reason = f"it defines nothing that a course asks for ({known})"
+        return _unusable(submission, None, reason, started)
+    try:
+        file = None if submission.module else graded_file(submission, chosen)
+        parts = parts_for(submission, chosen)
+    except PathError as error:
+        return _unusable(submission, chosen, str(error), started)
+    with RemoteSubmission(submission, file, chosen, parts) as remote:
+        try:
+            present = remote.start()
+        except Unusable as error:
+            remote.close()
+            return _unusable(submission, chosen, str(error), started, remote.output)
+        main = next((p for p in parts if p.group == parts[0].group and p.id in present), None)
+        if main is None and not present:
+            reason = f"it does not define {' or '.join(parts[0].names)}"
+            return _unusable(submission, chosen, reason, started, remote.output)
+        examined = [
+            _examine(part, part is main, remote, chosen, bank)
+            for part in parts
+            if part.id in present
+        ]
+        remote.close()
+    state = status(examined, missing_main=main is None)
+    rows = properties(chosen, parts, examined)
+    return SubmissionResult(
+        id=submission.id,
+        path=submission.path,
+        sha256=submission.sha256,
+        course=chosen.id,
+        status=state,
+        score=sum(row.points for row in rows),
+        max_score=chosen.max_score,
+        seconds=time.monotonic() - started,
+        summary=summary(state, examined, parts),
+        causes=tuple({c.fault: c for each in examined for c in each.causes}.values()),
+        properties=rows,
+        output=remote.output,
+    )
+
+
+def _unusable(
+    submission: Submission, course: Course | None, reason: str, started: float, output: str = ""
+) -> SubmissionResult:
+    return SubmissionResult(
+        id=submission.id,
+        path=submission.path,
+        sha256=submission.sha256,
+        course=course.id if course else "unrecognised",
+        status=Status.UNUSABLE,
+        score=0.0,
+        max_score=course.max_score if course else 0.0,
+        seconds=time.monotonic() - started,
+        summary=f"Cannot be used: {reason}.",
+        output=output,
+    )
+
+
+def ungraded(submission: Submission, course: Course | None, error: Exception) -> SubmissionResult:
+    """Return the record of a submission on which the grader itself failed."""
+    return SubmissionResult(
+        id=submission.id,
+        path=submission.path,
+        sha256=submission.sha256,
+        course=course.id if course else "unrecognised",
+        status=Status.UNGRADED,
+        score=0.0,
+        max_score=course.max_score if course else 0.0,
+        seconds=0.0,
+        summary=f"Not graded: the grader failed ({type(error).__name__}: {error}).",
+    )
+
+
+def _examine(
+    part: Part, main: bool, remote: RemoteSubmission, course: Course, bank: CaseBank
+) -> Examined:
+    """Check every property that applies to one part, and look for the mistake."""
+    convention = course.convention
+    seen = Observations(RemoteSubject(remote, part, convention))
+    answers = bank.answers(convention)
+    cases = bank.cases(part.spatial_axes)
+    findings: dict[str, Finding] = {}
+    for property_ in PROPERTIES:
+        if property_.family in part.families:
+            findings[property_.id] = scan(property_, cases, seen, answers)
+    observed = list(seen.kept.values())
+    counterexamples: dict[str, Counterexample] = {}
+    for id_, finding in findings.items():
+        if finding.failing is not None and finding.outcome is Outcome.FAIL:
+            if blocked_by(finding, findings) is not None:
+                continue
+            smallest = minimise(finding.failing, finding.property, seen)
+            counterexamples[id_] = write(smallest, bank.seed, seen, answers)
+    failed = any(finding.outcome is Outcome.FAIL for finding in findings.values())
+    causes = diagnose(observed, convention, part.spatial_axes, answers) if failed else ()
+    return Examined(part, main, findings, counterexamples, causes)

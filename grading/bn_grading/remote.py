@@ -1,0 +1,253 @@
+"""A submission in a worker process, behind the protocol that the properties know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bn_oracle.conventions import Convention
+from bn_properties.scenario import Scenario, Seen, Train, failed, walk
+from bn_properties.subject import AnyArray, Gradient, Setup, Statistics, SubjectError
+
+from bn_grading.courses import Course, Part
+from bn_grading.process import Request, WorkerProcess
+from bn_grading.submissions import Submission
+
+MAX_RESTARTS = 3
+"""How often a worker that a submission killed is started again."""
+
+
+class Unusable(Exception):
+    """The submission cannot be loaded; the message says why."""
+
+
+class RemoteSubmission:
+    """One submission's worker, started again when the submission kills it."""
+
+    def __init__(
+        self, submission: Submission, file: str | None, course: Course, parts: tuple[Part, ...]
+    ) -> None:
+        """Prepare; `start` does the work."""
+        self._course = course
+        others = {
+            name.rpartition("/")[2].removesuffix(".py"): source
+            for name, source in submission.files.items()
+            if name != file
+        }
+        self._load: dict[str, Any] = {
+            "op": "load",
+            "runtime": course.runtime,
+            "module": submission.module,
+            "filename": (file or "").rpartition("/")[2],
+            "source": submission.files[file] if file else "",
+            "others": others,
+            "parts": {part.id: part.interface.model_dump(mode="json") for part in parts},
+        }
+        self._worker: WorkerProcess | None = None
+        self._restarts = 0
+        self._deadline = time.monotonic() + course.limits.start + course.limits.submission
+        self.output = ""
+
+    def start(self) -> list[str]:
+        """Start the worker, load the submission and return the ids of the parts that it holds.
+
+        Raises:
+            Unusable: it cannot be loaded.
+        """
+        self._worker = WorkerProcess()
+        try:
+            self._worker.send([(self._load, {})])
+            reply, _ = self._worker.receive("load", self._course.limits.start)
+        except SubjectError as error:
+            text = error.message.replace("load ", "importing it ", 1)
+            raise Unusable(text) from error
+        if "error" in reply:
+            raise Unusable(str(reply["error"][1]))
+        return [str(part) for part in reply["present"]]
+
+    def send(self, requests: Sequence[Request]) -> None:
+        """Send the calls of one scenario; `receive` then gives their answers in order.
+
+        Raises:
+            SubjectError: the submission may not go on.
+        """
+        assert self._worker is not None
+        if self._worker.dead is not None:
+            self._restart()
+        self._worker.send(requests)
+
+    def receive(self, operation: str) -> Request:
+        """Return the answer to one call.
+
+        Raises:
+            SubjectError: it failed, hung or died.
+        """
+        assert self._worker is not None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            limit = self._course.limits.submission
+            raise SubjectError("timeout", f"the submission takes longer than {limit:g} s in all")
+        reply, results = self._worker.receive(operation, min(self._course.limits.call, left))
+        if "error" in reply:
+            raise _error(reply["error"])
+        return reply, results
+
+    def _restart(self) -> None:
+        assert self._worker is not None
+        assert self._worker.dead is not None
+        if self._restarts >= MAX_RESTARTS:
+            raise SubjectError(
+                "not_implemented", f"not run: the submission ended its process {MAX_RESTARTS + 1} times"
+            )
+        self._restarts += 1
+        self.close()
+        try:
+            self.start()
+        except Unusable as error:
+            raise SubjectError("died", f"the submission does not load again: {error}") from error
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.close()
+            self.output = self.output or self._worker.output
+
+    def __enter__(self) -> RemoteSubmission:
+        """Return the submission, not yet started."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _error(parts: Any) -> SubjectError:
+    failure, message = (str(part) for part in parts)
+    if failure not in ("not_implemented", "raised", "unusable_result"):
+        failure = "raised"
+    return SubjectError(failure, message)  # type: ignore[arg-type]
+
+
+class RemoteSubject:
+    """One part of a submission, as a subject."""
+
+    def __init__(self, submission: RemoteSubmission, part: Part, convention: Convention) -> None:
+        """Speak to `part` of `submission`."""
+        self._submission, self._part, self._convention = submission, part, convention
+
+    @property
+    def convention(self) -> Convention:
+        """The course's."""
+        return self._convention
+
+    @property
+    def spatial_axes(self) -> int:
+        """The part's."""
+        return self._part.spatial_axes
+
+    def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
+        """Take a fresh layer through `scenario`: all calls sent at once, answers read in turn."""
+        requests = [self._construct(scenario.setup)]
+        for step in scenario.steps:
+            requests.append(({"op": "train" if isinstance(step, Train) else "infer"}, {"x": step.x}))
+            if isinstance(step, Train) and step.grad is not None:
+                requests.append(({"op": "backward"}, {"grad": step.grad}))
+        layer = RemoteLayer(self._submission, [header["op"] for header, _ in requests])
+        try:
+            self._submission.send(requests)
+            layer.constructed()
+        except SubjectError as error:
+            layer.drain()
+            return failed(scenario, error)
+        seen = walk(layer, scenario)
+        layer.drain()
+        return seen
+
+    def _construct(self, setup: Setup) -> Request:
+        scalars: dict[str, Any] = {
+            "features": setup.features,
+            "spatial_axes": self._part.spatial_axes,
+        }
+        if setup.eps is not None:
+            scalars["eps"] = setup.eps
+        if setup.keep is not None:
+            scalars["momentum"] = self._convention.momentum_for(setup.keep)
+        arrays = {
+            name: value
+            for name in ("gamma", "beta", "running_mean", "running_var")
+            if (value := getattr(setup, name)) is not None
+        }
+        return {"op": "construct", "part": self._part.id, "setup": scalars}, arrays
+
+
+class RemoteLayer:
+    """The worker's current layer; each method reads the answer to a call already sent."""
+
+    def __init__(self, submission: RemoteSubmission, operations: list[str]) -> None:
+        """Expect answers to `operations`, in order."""
+        self._submission, self._pending = submission, operations
+        self._statistics = Statistics(*[SubjectError("not_implemented", "no step yet")] * 2)
+
+    def _next(self) -> Request:
+        return self._submission.receive(self._pending.pop(0))
+
+    def constructed(self) -> None:
+        """Wait until the layer is there."""
+        self._next()
+
+    def drain(self) -> None:
+        """Read what was sent but is no longer wanted, because an earlier call failed."""
+        while self._pending:
+            try:
+                self._next()
+            except SubjectError as error:
+                if error.failure in ("timeout", "died"):
+                    return
+
+    def train(self, x: AnyArray) -> AnyArray:
+        """Forward in training mode."""
+        return self._forward(x)
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        """Forward in inference mode."""
+        return self._forward(x)
+
+    def _forward(self, x: AnyArray) -> AnyArray:
+        reply, results = self._next()
+        _write_back(x, results)
+        self._statistics = Statistics(
+            _value(reply, results, "running_mean"), _value(reply, results, "running_var")
+        )
+        out = _value(reply, results, "out")
+        if isinstance(out, SubjectError):
+            raise out
+        return out
+
+    def backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest training forward."""
+        reply, results = self._next()
+        _write_back(grad, results)
+        return Gradient(*(_value(reply, results, name) for name in ("dz", "dgamma", "dbeta")))
+
+    def statistics(self) -> Statistics:
+        """Return the statistics that came with the latest forward."""
+        return self._statistics
+
+
+def _write_back(given: AnyArray, results: dict[str, AnyArray]) -> None:
+    """Show an edit of the input to the caller, as it would show in one process."""
+    edited = results.get("input")
+    if edited is not None and edited.shape == given.shape and edited.dtype == given.dtype:
+        given[...] = edited
+
+
+def _value(
+    reply: dict[str, Any], results: dict[str, AnyArray], name: str
+) -> AnyArray | SubjectError:
+    if name in results:
+        return results[name]
+    problem = (reply.get("problems") or {}).get(name)
+    if problem is None:
+        return SubjectError("died", f"the reply holds no {name}")
+    return _error(problem)

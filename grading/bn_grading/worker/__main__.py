@@ -1,0 +1,170 @@
+"""The worker's loop: load one submission, then do as each frame says, until the pipe closes."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
+
+import importlib
+import sys
+import warnings
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
+
+from bn_grading.worker import interfaces, loading, wire
+from bn_grading.worker.results import Absent, Unusable, plain
+
+
+class Worker:
+    """One submission and its layers, behind the operations of the protocol."""
+
+    def __init__(self) -> None:
+        """Start with nothing loaded."""
+        self._names: dict[str, Any] = {}
+        self._parts: dict[str, interfaces.Spec] = {}
+        self._filename = ""
+        self._layer: interfaces.Layer | None = None
+
+    def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
+        """Do one operation and return the frame that answers it."""
+        reply: dict[str, Any] = {}
+        results: dict[str, NDArray[Any]] = {}
+        try:
+            getattr(self, f"_{header['op']}")(header, arrays, reply, results)
+        except loading.LoadError as error:
+            reply["error"] = ["unusable", str(error)]
+        except Absent as error:
+            reply["error"] = ["not_implemented", str(error)]
+        except Unusable as error:
+            reply["error"] = ["unusable_result", str(error)]
+        except NotImplementedError as error:
+            text = loading.explain(error, self._filename)
+            reply["error"] = ["not_implemented", f"{header['op']} raises {text}"]
+        except SystemExit as error:
+            reply["error"] = ["raised", f"{header['op']} calls sys.exit({error.code!r})"]
+        except BaseException as error:
+            text = loading.explain(error, self._filename)
+            reply["error"] = ["raised", f"{header['op']} raises: {text}"]
+        return wire.encode(reply, results)
+
+    def _load(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._filename = header["filename"]
+        if header.get("module"):
+            try:
+                self._names = vars(importlib.import_module(header["module"]))
+            except ImportError as error:
+                raise loading.LoadError(f"{header['module']} cannot be imported: {error}") from error
+        else:
+            self._names = loading.load(
+                header["source"], self._filename, header["others"], header["runtime"]
+            )
+        self._parts = header["parts"]
+        reply["present"] = [
+            part for part, spec in self._parts.items() if interfaces.present(spec, self._names)
+        ]
+
+    def _construct(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._layer = None
+        spec = self._parts[header["part"]]
+        self._layer = interfaces.construct(spec, self._names, {**header["setup"], **arrays})
+
+    def _current(self) -> interfaces.Layer:
+        if self._layer is None:
+            raise Absent("there is no layer")
+        return self._layer
+
+    def _train(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._forward(self._current().train, arrays["x"], reply, results)
+
+    def _infer(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._forward(self._current().infer, arrays["x"], reply, results)
+
+    def _forward(
+        self,
+        call: Any,
+        x: NDArray[Any],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        before = x.tobytes()
+        results["out"] = plain("the output", call(x))
+        if x.tobytes() != before:
+            results["input"] = x
+        self._collect(self._current().statistics(), reply, results)
+
+    def _backward(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        grad = arrays["grad"]
+        before = grad.tobytes()
+        self._collect(self._current().backward(grad), reply, results)
+        if grad.tobytes() != before:
+            results["input"] = grad
+
+    @staticmethod
+    def _collect(
+        values: dict[str, Any], reply: dict[str, Any], results: dict[str, NDArray[Any]]
+    ) -> None:
+        problems: dict[str, list[str]] = {}
+        for name, value in values.items():
+            try:
+                results[name] = plain(name, value)
+            except Absent as error:
+                problems[name] = ["not_implemented", str(error)]
+            except Unusable as error:
+                problems[name] = ["unusable_result", str(error)]
+        reply["problems"] = problems
+
+
+def main() -> None:
+    """Serve frames from standard input to standard output until the input ends."""
+    # The protocol moves away from 0 and 1, so that prints cannot disturb it and reads get nothing.
+    requests: BinaryIO = os.fdopen(os.dup(0), "rb")
+    replies: BinaryIO = os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    worker = Worker()
+    while True:
+        try:
+            header, arrays = wire.read(requests)
+        except EOFError:
+            return
+        replies.write(worker.answer(header, arrays))
+        replies.flush()
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

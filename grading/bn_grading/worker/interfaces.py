@@ -1,0 +1,213 @@
+"""A course's names, put behind one set of calls: construct, train, backward, infer, statistics.
+
+The names come from the course's TOML file, as the grader sends them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bn_grading.worker.results import Absent
+
+Arrays = dict[str, Any]
+Spec = dict[str, Any]
+
+
+class Layer(Protocol):
+    """One layer of the submission's."""
+
+    def train(self, x: NDArray[Any]) -> Any:
+        """Forward in training mode."""
+        ...
+
+    def backward(self, grad: NDArray[Any]) -> Arrays:
+        """Return dz, dgamma and dbeta."""
+        ...
+
+    def infer(self, x: NDArray[Any]) -> Any:
+        """Forward in inference mode."""
+        ...
+
+    def statistics(self) -> Arrays:
+        """Return running_mean and running_var."""
+        ...
+
+
+def present(spec: Spec, names: dict[str, Any]) -> bool:
+    """Whether the submission defines what the interface needs to begin with."""
+    wanted = spec["classes"] if spec["kind"] != "functions" else [spec["forward"]]
+    return any(name in names for name in wanted)
+
+
+def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Layer:
+    """Make a layer; `setup` holds features, spatial_axes and whatever the grader sets."""
+    if spec["kind"] == "functions":
+        return FunctionLayer(spec, names, setup)
+    if spec["kind"] == "module":
+        from bn_grading.worker.torch_modules import ModuleLayer  # noqa: PLC0415 (torch is optional)
+
+        return ModuleLayer(spec, names, setup)
+    return ClassLayer(spec, names, setup)
+
+
+def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
+    """Call the first of the interface's classes that there is, as the course calls it."""
+    cls = next(names[name] for name in spec["classes"] if name in names)
+    arguments = [setup[name] for name in spec["arguments"] if setup.get(name) is not None]
+    keywords = {
+        keyword: setup[name]
+        for keyword, name in spec["keyword_arguments"].items()
+        if setup.get(name) is not None
+    }
+    return cls(*arguments, **keywords)
+
+
+_modes: dict[Any, Any] = {}
+
+
+def _mode(function: Any, spec: Spec) -> Any:
+    """Return the course's mode whose argument `function` takes; None when it takes none."""
+    if function not in _modes:
+        parameters = inspect.signature(function).parameters
+        found = (mode for mode in spec["mode"] if mode["argument"] in parameters)
+        _modes[function] = next(found, None)
+    return _modes[function]
+
+
+class ClassLayer:
+    """A class with attributes for parameters, gradients and statistics."""
+
+    def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
+        """Construct the object and set what the setup gives."""
+        self._spec = spec
+        self._object = make(spec, names, setup)
+        features = setup["features"]
+        self._shape = (1, features) + (1,) * setup["spatial_axes"]
+        if setup.get("eps") is not None:
+            setattr(self._object, self._name("eps"), setup["eps"])
+        for name in ("gamma", "beta", "running_mean", "running_var"):
+            if setup.get(name) is not None:
+                self._set(name, setup[name])
+
+    def _name(self, role: str) -> str:
+        """Return the attribute that plays `role`: the first of the course's names that exists."""
+        options: list[str] = self._spec["attributes"][role]
+        for option in options:
+            if hasattr(self._object, option):
+                return option
+        raise Absent(f"the object has no attribute {' or '.join(options)}")
+
+    def _set(self, role: str, value: NDArray[Any]) -> None:
+        name = self._name(role)
+        current = getattr(self._object, name)
+        fits = isinstance(current, np.ndarray) and current.size == value.size
+        shape = current.shape if fits else self._shape
+        setattr(self._object, name, value.astype(np.float64).reshape(shape))
+
+    def _forward(self, x: NDArray[Any], *, inference: bool) -> Any:
+        method = self._method(self._spec["forward"])
+        mode = _mode(getattr(method, "__func__", method), self._spec)
+        if mode is None and inference:
+            raise Absent("forward takes no argument for inference mode")
+        keywords = {mode["argument"]: mode["infer" if inference else "train"]} if mode else {}
+        result = method(x, **keywords)
+        if result is None:
+            for name in self._spec["output"]:
+                if getattr(self._object, name, None) is not None:
+                    return getattr(self._object, name)
+        return result
+
+    def _method(self, options: list[str]) -> Any:
+        for option in options:
+            method = getattr(self._object, option, None)
+            if callable(method):
+                return method
+        raise Absent(f"the class has no method {' or '.join(options)}")
+
+    def train(self, x: NDArray[Any]) -> Any:
+        """Forward in training mode."""
+        return self._forward(x, inference=False)
+
+    def infer(self, x: NDArray[Any]) -> Any:
+        """Forward in inference mode."""
+        return self._forward(x, inference=True)
+
+    def backward(self, grad: NDArray[Any]) -> Arrays:
+        """Call backward, then read the parameters' gradients."""
+        dz = self._method(self._spec["backward"])(grad)
+        return {"dz": dz, "dgamma": self._read("dgamma"), "dbeta": self._read("dbeta")}
+
+    def statistics(self) -> Arrays:
+        """Read the running statistics."""
+        return {name: self._read(name) for name in ("running_mean", "running_var")}
+
+    def _read(self, role: str) -> Any:
+        try:
+            return getattr(self._object, self._name(role))
+        except Absent:
+            return None
+
+
+class FunctionLayer:
+    """A forward and a backward function, with parameters and statistics passed in."""
+
+    def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
+        """Look the functions up and fill the dictionary of settings."""
+        self._spec, self._names = spec, names
+        features = setup["features"]
+        self._gamma = self._parameter(setup, "gamma", np.ones(features))
+        self._beta = self._parameter(setup, "beta", np.zeros(features))
+        self._settings: dict[str, Any] = {}
+        for key, name in spec["settings"].items():
+            if setup.get(name) is not None:
+                value = setup[name]
+                self._settings[key] = (
+                    value.astype(np.float64) if isinstance(value, np.ndarray) else value
+                )
+        self._cache: Any = None
+
+    @staticmethod
+    def _parameter(setup: dict[str, Any], name: str, default: NDArray[Any]) -> NDArray[Any]:
+        value = setup.get(name)
+        return default if value is None else value.astype(np.float64)
+
+    def _function(self, name: str) -> Any:
+        function = self._names.get(name)
+        if not callable(function):
+            raise Absent(f"there is no function {name}")
+        return function
+
+    def _forward(self, x: NDArray[Any], mode: str) -> Any:
+        self._settings["mode"] = mode
+        result = self._function(self._spec["forward"])(x, self._gamma, self._beta, self._settings)
+        if result is None:
+            return None
+        out, cache = result
+        if mode == self._spec["train_mode"]:
+            self._cache = cache
+        return out
+
+    def train(self, x: NDArray[Any]) -> Any:
+        """Forward in training mode; keeps the cache."""
+        return self._forward(x, self._spec["train_mode"])
+
+    def infer(self, x: NDArray[Any]) -> Any:
+        """Forward in inference mode."""
+        return self._forward(x, self._spec["infer_mode"])
+
+    def backward(self, grad: NDArray[Any]) -> Arrays:
+        """Call backward with the latest training cache."""
+        result = self._function(self._spec["backward"])(grad, self._cache)
+        if result is None:
+            raise Absent(f"{self._spec['backward']} returns None")
+        dz, dgamma, dbeta = result
+        return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
+
+    def statistics(self) -> Arrays:
+        """Read the running statistics out of the settings."""
+        keys = {name: key for key, name in self._spec["settings"].items()}
+        return {name: self._settings.get(keys[name]) for name in ("running_mean", "running_var")}

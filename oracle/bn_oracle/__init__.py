@@ -1,0 +1,1 @@
+"""What batch normalization is: its mathematics in float64 NumPy, and nothing else."""

@@ -1,0 +1,109 @@
+"""Arguments made sound: float64 arrays of the right shape, or an error that names the argument.
+
+Batch norm treats each feature alone, so all formulas are written for *rows*: an array of shape
+(B, C) whose B rows are all the values that share a feature's statistics. For (N, C) input B = N;
+for (N, C, H, W) input B = N·H·W.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_REAL_KINDS = "biuf"
+
+
+def real_array(name: str, value: ArrayLike) -> Array:
+    """Return `value` as a new float64 array.
+
+    Integers, booleans and narrower floats convert exactly; a wider float is rounded.
+
+    Raises:
+        TypeError: object, complex, string or other non-numeric content.
+        ValueError: NaN or infinite values, or an integer too large for float64.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in _REAL_KINDS:
+        raise TypeError(f"{name} has dtype {array.dtype}, but must be real numbers")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, but must be a plain array of real numbers")
+    result = np.array(array, dtype=np.float64, subok=False)
+    if not np.isfinite(result).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        raise ValueError(f"{name}{list(where)} is {result[where]}, but must be finite")
+    return result
+
+
+def batch(name: str, value: ArrayLike, channel_axis: int) -> Array:
+    """Return a batch as float64: at least 2-D, at least one instance and one feature.
+
+    Raises:
+        TypeError: see `real_array`.
+        ValueError: fewer than two axes, an empty axis, or no such channel axis.
+    """
+    array = real_array(name, value)
+    if array.ndim < 2:
+        raise ValueError(f"{name} has shape {array.shape}, but must have at least two axes (N, C)")
+    if not -array.ndim <= channel_axis < array.ndim or channel_axis % array.ndim == 0:
+        raise ValueError(
+            f"channel_axis is {channel_axis}, but must name an axis after the first of {name}, "
+            f"which has shape {array.shape}"
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}, but no axis may be empty")
+    return array
+
+
+def same_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return `value` as float64, or raise ValueError if its shape is not `shape`."""
+    array = real_array(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape {shape}")
+    return array
+
+
+def per_feature(name: str, value: ArrayLike, features: int) -> Array:
+    """Return one number a feature, shape (C,); (1, C) and (1, C, 1, 1) are flattened.
+
+    Raises:
+        TypeError: see `real_array`.
+        ValueError: not exactly one number a feature.
+    """
+    array = real_array(name, value)
+    if array.size != features or max(array.shape, default=1) != features:
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape ({features},)")
+    return array.reshape(features)
+
+
+def scalar(name: str, value: Any, low: float, high: float = math.inf) -> float:
+    """Return `value` as a float in [low, high].
+
+    Raises:
+        TypeError: not a real number.
+        ValueError: outside the interval, or NaN.
+    """
+    array = np.asarray(value)
+    if array.ndim != 0 or array.dtype.kind not in _REAL_KINDS:
+        raise TypeError(f"{name} is {value!r}, but must be a real number")
+    number = float(array)
+    if not (low <= number <= high) or math.isinf(number):
+        allowed = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} is {number!r}, but must be {allowed} and finite")
+    return number
+
+
+def to_rows(array: Array, channel_axis: int = 1) -> Array:
+    """Reshape (N, C, …) to rows (B, C): all values of a feature in one column."""
+    return np.moveaxis(array, channel_axis, -1).reshape(-1, array.shape[channel_axis])
+
+
+def from_rows(rows: Array, shape: tuple[int, ...], channel_axis: int = 1) -> Array:
+    """Undo `to_rows` for an array of shape `shape`."""
+    axis = channel_axis % len(shape)
+    moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
+    return np.moveaxis(rows.reshape(moved), -1, axis)

@@ -1,0 +1,82 @@
+"""The inference-mode transform: population statistics in place of the batch's own.
+
+With μ and σ² fixed, batch norm is affine in z, the same for every instance::
+
+    ẑ = γ (z − μ)/√(σ²+ε) + β = a z + b,    a = γ/√(σ²+ε),    b = β − a μ
+
+Source: Ioffe & Szegedy 2015, Algorithm 2, line 11.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bn_oracle import arrays
+from bn_oracle.arrays import Array
+
+
+def infer(
+    z: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    eps: float,
+    *,
+    channel_axis: int = 1,
+) -> Array:
+    """Normalise by given statistics; the result has the shape of `z`.
+
+    Args:
+        z: (N, C, …), or channels last with `channel_axis=-1`.
+        gamma, beta, mean, var: (C,).
+        eps: ε ≥ 0.
+        channel_axis: the axis of `z` that holds the features.
+
+    Raises:
+        TypeError: an argument is not made of real numbers.
+        ValueError: a shape does not fit, a value is not finite, a variance or ε is negative, or
+            both are zero.
+    """
+    batch = arrays.batch("z", z, channel_axis)
+    features = batch.shape[channel_axis]
+    scale = arrays.per_feature("gamma", gamma, features)
+    shift = arrays.per_feature("beta", beta, features)
+    centre = arrays.per_feature("mean", mean, features)
+    std = denominator(arrays.per_feature("var", var, features), eps)
+    rows = scale * ((arrays.to_rows(batch, channel_axis) - centre) / std) + shift
+    return arrays.from_rows(rows, batch.shape, channel_axis)
+
+
+def fold(
+    gamma: ArrayLike, beta: ArrayLike, mean: ArrayLike, var: ArrayLike, eps: float
+) -> tuple[Array, Array]:
+    """Return the slope a and the intercept b of inference, both (C,): ẑ = a z + b.
+
+    Raises:
+        TypeError: an argument is not made of real numbers.
+        ValueError: as `infer`.
+    """
+    centre = arrays.real_array("mean", mean).reshape(-1)
+    features = centre.size
+    scale = arrays.per_feature("gamma", gamma, features)
+    shift = arrays.per_feature("beta", beta, features)
+    slope = scale / denominator(arrays.per_feature("var", var, features), eps)
+    return slope, shift - slope * centre
+
+
+def denominator(var: Array, eps: float) -> Array:
+    """Return √(σ²+ε), (C,).
+
+    Raises:
+        ValueError: a negative variance or ε, or both zero.
+    """
+    epsilon = arrays.scalar("eps", eps, 0.0)
+    if (var < 0).any():
+        column = int(np.argmin(var))
+        raise ValueError(f"var[{column}] is {var[column]}, but must not be negative")
+    if epsilon == 0.0 and not var.all():
+        raise ValueError("eps is 0 and a variance is 0: one of them must be positive")
+    result: Array = np.sqrt(var + epsilon)
+    return result

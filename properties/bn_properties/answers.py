@@ -1,0 +1,162 @@
+"""The oracle's answers to a scenario, with the bounds within which any correct one must lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from bn_oracle import rounding
+from bn_oracle.arrays import Array
+from bn_oracle.backward import backward, upstream_rows
+from bn_oracle.conventions import Convention
+from bn_oracle.forward import Forward, forward
+from bn_oracle.inference import infer
+from bn_oracle.rounding import FLOAT64, PRECISIONS, Algorithm, Precision
+from bn_oracle.running import batch_variance, update
+
+from bn_properties.scenario import Quantity, Scenario, Train
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one step should give, and by how much a correct implementation may miss it.
+
+    A bound is infinite where rounding could explain anything, so that nothing may be judged.
+    """
+
+    expected: dict[Quantity, Array]
+    stable: dict[Quantity, Array]
+    """Bounds for an implementation that centres before it squares."""
+    one_pass: dict[Quantity, Array]
+    """Bounds that E[z²] − E[z]² stays within as well: past these, rounding explains nothing."""
+    record: Forward | None
+    """The training-mode forward pass with its intermediates; None for an inference step."""
+
+    def bound(self, quantity: Quantity, algorithm: Algorithm = "one-pass") -> Array:
+        """Return the bound on one quantity."""
+        return (self.stable if algorithm == "stable" else self.one_pass)[quantity]
+
+
+@dataclass
+class _State:
+    """The oracle's layer on its way through a scenario."""
+
+    mean: Array
+    var: Array
+    errors: dict[Algorithm, tuple[Array, Array]]
+
+
+def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
+    """Take the oracle through `scenario`, step by step.
+
+    Arithmetic is taken to be that of each input's dtype; the bounds hold the oracle's own
+    rounding (float64) too.
+    """
+    setup = scenario.setup
+    features = setup.features
+    gamma = _or(setup.gamma, np.ones(features))
+    beta = _or(setup.beta, np.zeros(features))
+    eps = convention.eps if setup.eps is None else setup.eps
+    keep = convention.keep(convention.momentum) if setup.keep is None else setup.keep
+    zero = np.zeros(features)
+    state = _State(
+        _or(setup.running_mean, np.full(features, convention.initial_mean)),
+        _or(setup.running_var, np.full(features, convention.initial_var)),
+        {"stable": (zero, zero), "one-pass": (zero, zero)},
+    )
+    answers = []
+    for step in scenario.steps:
+        precision = PRECISIONS[step.x.dtype.name]
+        if isinstance(step, Train):
+            record = forward(step.x, gamma, beta, eps)
+            answers.append(_train(record, step.grad, state, keep, convention, precision))
+        else:
+            answers.append(_infer(step.x, gamma, beta, eps, state, precision))
+    return tuple(answers)
+
+
+def _or(value: np.ndarray | None, default: Array) -> Array:  # type: ignore[type-arg]
+    return default if value is None else np.asarray(value, np.float64).reshape(-1)
+
+
+def _both(first: Array, second: Array) -> Array:
+    """Add the implementation's bound and the oracle's own."""
+    return np.asarray(first + second)
+
+
+def _train(
+    record: Forward,
+    grad: np.ndarray | None,  # type: ignore[type-arg]
+    state: _State,
+    keep: float,
+    convention: Convention,
+    precision: Precision,
+) -> Answer:
+    expected: dict[Quantity, Array] = {"out": record.out}
+    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
+    own = rounding.training(record, FLOAT64, "stable")
+    if grad is not None:
+        gradient = backward(record, grad)
+        expected.update(dz=gradient.dz, dgamma=gradient.dgamma, dbeta=gradient.dbeta)
+        rows = upstream_rows(record, grad)
+        own_gradient = rounding.gradients(record, rows, own, FLOAT64)
+    old_mean, old_var = state.mean, state.var
+    refuses = record.batch_size == 1 and convention.running_variance == "unbiased"
+    if not refuses:
+        state.mean, state.var = update(old_mean, old_var, record, keep, convention)
+        batch_var = batch_variance(record, convention)
+        factor = batch_var / np.where(record.var > 0, record.var, 1.0)
+    for algorithm, into in bounds.items():
+        theirs = rounding.training(record, precision, algorithm)
+        into["out"] = _both(theirs.out, own.out)
+        if grad is not None:
+            gradients = rounding.gradients(record, rows, theirs, precision)
+            into["dz"] = _both(gradients.dz, own_gradient.dz)
+            into["dgamma"] = _both(gradients.dgamma, own_gradient.dgamma)
+            into["dbeta"] = _both(gradients.dbeta, own_gradient.dbeta)
+        if not refuses:
+            mean_error, var_error = state.errors[algorithm]
+            factor = np.where(record.var > 0, factor, record.batch_size)
+            state.errors[algorithm] = (
+                rounding.running(
+                    old_mean, mean_error, record.mean, theirs.mean + own.mean, keep, precision
+                ),
+                rounding.running(
+                    old_var, var_error, batch_var, factor * (theirs.var + own.var), keep, precision
+                ),
+            )
+            into["running_mean"], into["running_var"] = state.errors[algorithm]
+    if not refuses:
+        expected.update(running_mean=state.mean, running_var=state.var)
+    return Answer(expected, bounds["stable"], bounds["one-pass"], record)
+
+
+def _infer(
+    x: np.ndarray,  # type: ignore[type-arg]
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    state: _State,
+    precision: Precision,
+) -> Answer:
+    z = np.asarray(x, np.float64)
+    expected: dict[Quantity, Array] = {
+        "out": infer(z, gamma, beta, state.mean, state.var, eps),
+        "running_mean": state.mean,
+        "running_var": state.var,
+    }
+    arguments = (z, gamma, beta, state.mean, state.var, eps)
+    own = rounding.inference(*arguments, FLOAT64)
+    bounds: dict[Algorithm, dict[Quantity, Array]] = {}
+    for algorithm, (mean_error, var_error) in state.errors.items():
+        out = rounding.inference(
+            *arguments, precision, mean_error=mean_error, var_error=var_error
+        )
+        # Stored statistics come back as they were stored, or rounded once to the dtype.
+        w = precision.unit_roundoff
+        bounds[algorithm] = {
+            "out": _both(out, own),
+            "running_mean": mean_error + w * np.abs(state.mean),
+            "running_var": var_error + w * np.abs(state.var),
+        }
+    return Answer(expected, bounds["stable"], bounds["one-pass"], None)

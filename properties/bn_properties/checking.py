@@ -1,0 +1,227 @@
+"""One property on one subject: scan the cases, judge each comparison, keep the worst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bn_oracle.arrays import Array
+from bn_oracle.conventions import Convention
+
+from bn_properties.answers import Answer, answer
+from bn_properties.cases import Case
+from bn_properties.invariant import Ask, Check, Property
+from bn_properties.scenario import Scenario, Seen, Subject
+from bn_properties.subject import SubjectError
+from bn_properties.verdicts import Outcome
+
+
+class OracleAnswers:
+    """The oracle's answers under one convention, each computed once and kept for all subjects."""
+
+    def __init__(self, convention: Convention) -> None:
+        """Answer under `convention`."""
+        self.convention = convention
+        self._kept: dict[bytes, tuple[Answer, ...]] = {}
+
+    def __call__(self, scenario: Scenario) -> tuple[Answer, ...]:
+        """Return the answers to `scenario`, step by step."""
+        found = self._kept.get(scenario.key)
+        if found is None:
+            found = self._kept[scenario.key] = answer(scenario, self.convention)
+        return found
+
+
+class Observations:
+    """What one subject showed; every scenario is put to it once."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Observe `subject`."""
+        self.subject = subject
+        self.kept: dict[bytes, tuple[Scenario, tuple[Seen, ...]]] = {}
+
+    def __call__(self, scenario: Scenario) -> tuple[Seen, ...]:
+        """Return what the subject shows in `scenario`, step by step."""
+        found = self.kept.get(scenario.key)
+        if found is None:
+            found = self.kept[scenario.key] = (scenario, self.subject.observe(scenario))
+        return found[1]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One comparison, measured."""
+
+    ratio: float
+    """The worst error over its bound; more than 1 is a failure. Infinite for NaN or a miss of equality."""  # noqa: E501
+    index: tuple[int, ...] | None
+    """Where; None when nothing could be judged."""
+    absolute: float
+    relative: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether rounding cannot explain the difference."""
+        return self.ratio > 1.0
+
+
+def judge(check: Check) -> Judgement:
+    """Measure one comparison against its bound.
+
+    Elements with an infinite bound are left out; a NaN or infinity elsewhere is infinitely wrong.
+    """
+    got = np.asarray(check.got, np.float64)
+    expected = check.expected
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        error = np.abs(got - expected)
+        error = np.where(np.isfinite(got), error, np.inf)
+        bound = np.zeros_like(error) if check.bound is None else np.broadcast_to(
+            check.bound, error.shape
+        )
+        ratio: Array = np.where(error == 0.0, 0.0, error / bound)
+        ratio = np.where(np.isinf(bound), 0.0, ratio)
+    if np.isnan(bound).any() or np.isnan(expected).any():
+        raise ArithmeticError(f"{check.quantity}: the expected value or its bound is NaN")
+    if ratio.size == 0:
+        return Judgement(0.0, None, 0.0, 0.0)
+    flat = int(np.argmax(ratio))
+    index = tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
+    size = float(np.abs(expected[index]))
+    absolute = float(error[index])
+    return Judgement(
+        float(ratio[index]), index, absolute, absolute / size if size else np.inf if absolute else 0
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Failing:
+    """A case on which a property fails, and how."""
+
+    case: Case
+    check: Check | None
+    judgement: Judgement | None
+    error: SubjectError | None
+    """Set when a call failed; then there is no comparison."""
+    asked: tuple[Scenario, ...]
+    """What the property asked, in order, up to the failure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What came of one property on all cases."""
+
+    property: Property
+    outcome: Outcome
+    examples: int
+    """Cases on which the property compared something."""
+    worst: float | None
+    """The worst error over bound."""
+    failing: Failing | None
+    """The simplest failing case among the drawn ones."""
+    message: str
+
+
+_STOPPING = ("timeout", "died", "not_implemented")
+
+
+def try_case(
+    property_: Property, case: Case, seen: Observations, answers: OracleAnswers
+) -> tuple[Failing | None, float | None]:
+    """Return how `property_` fails on `case`, if it does, and the worst error over bound.
+
+    The second is None when nothing was compared.
+    """
+    ask = Ask(answers.convention, seen, answers)
+    worst: float | None = None
+    worst_check: tuple[Check, Judgement] | None = None
+    try:
+        for check in property_.judge(case, ask):
+            measured = judge(check)
+            if worst is None or measured.ratio > worst:
+                worst, worst_check = measured.ratio, (check, measured)
+            if measured.failed:
+                break
+    except SubjectError as error:
+        return Failing(case, None, None, error, tuple(ask.asked)), worst
+    if worst_check is not None and worst_check[1].failed:
+        return Failing(case, *worst_check, None, tuple(ask.asked)), worst
+    return None, worst
+
+
+def allowed(case: Case, convention: Convention) -> bool:
+    """Whether `convention` defines what a layer does with every batch of `case`."""
+    if convention.single_value == "normalises":
+        return True
+    values = [array.size // case.features for array in (case.x, *case.more)]
+    return min(values) > 1
+
+
+def scan(
+    property_: Property, cases: Sequence[Case], seen: Observations, answers: OracleAnswers
+) -> Finding:
+    """Put `property_` to the subject on every case.
+
+    A time-out, a death or a missing method ends the scan: more cases would tell no more.
+    """
+    examples, worst = 0, None
+    simplest: Failing | None = None
+    for case in cases:
+        if not allowed(case, answers.convention):
+            continue
+        failing, ratio = try_case(property_, case, seen, answers)
+        examples += ratio is not None or failing is not None
+        if ratio is not None:
+            worst = ratio if worst is None else max(worst, ratio)
+        if failing is not None and (simplest is None or _simpler(failing, simplest)):
+            simplest = failing
+        if failing is not None and failing.error and failing.error.failure in _STOPPING:
+            simplest = failing
+            break
+    if simplest is None:
+        if examples == 0:
+            return Finding(
+                property_, Outcome.ERROR, 0, None, None, "no drawn case could check this"
+            )
+        return Finding(property_, Outcome.PASS, examples, worst, None, "")
+    missing = simplest.error is not None and simplest.error.failure == "not_implemented"
+    outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
+    return Finding(property_, outcome, examples, worst, simplest, describe(simplest))
+
+
+def _simpler(first: Failing, second: Failing) -> bool:
+    """Prefer a wrong number to an exception, and fewer numbers to more."""
+
+    def rank(failing: Failing) -> tuple[bool, int, int]:
+        return (failing.error is not None, failing.case.x.size, failing.case.index)
+
+    return rank(first) < rank(second)
+
+
+def describe(failing: Failing) -> str:
+    """Say in one line what was got and what it should have been."""
+    if failing.error is not None:
+        return failing.error.message
+    check, judgement = failing.check, failing.judgement
+    assert check is not None
+    assert judgement is not None
+    index = judgement.index or ()
+    where = f"[{', '.join(map(str, index))}]" if index else ""
+    got, expected = float(np.asarray(check.got)[index]), float(check.expected[index])
+    text = f"{check.quantity}{where} = {got:.9g}, but should be {expected:.9g}"
+    if f"{got:.9g}" == f"{expected:.9g}":
+        text = f"{check.quantity}{where} = {got!r}, but should be {expected!r}"
+    if check.bound is None or np.isinf(judgement.ratio):
+        return text
+    return f"{text}; the error is {judgement.ratio:.2g} times what rounding can explain"
+
+
+def blocked_by(finding: Finding, findings: dict[str, Finding]) -> str | None:
+    """Return the first failed property that `finding`'s presupposes, if it has failed itself."""
+    if finding.outcome is not Outcome.FAIL:
+        return None
+    for id_ in finding.property.presupposes:
+        other = findings.get(id_)
+        if other is not None and other.outcome is Outcome.FAIL:
+            return blocked_by(other, findings) or id_
+    return None

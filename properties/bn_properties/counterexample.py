@@ -1,0 +1,111 @@
+"""A failing case written down: every call in order, with what came back and what should have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from bn_oracle.arrays import Array
+
+from bn_properties.checking import Failing, Judgement, Observations, OracleAnswers
+from bn_properties.invariant import Check
+from bn_properties.scenario import Quantity, Scenario, Seen, Train
+from bn_properties.subject import SubjectError
+from bn_properties.verdicts import ArrayRecord, Call, Comparison, Counterexample
+
+_FORWARD: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
+_BACKWARD: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+
+
+def write(
+    failing: Failing, seed: int, seen: Observations, answers: OracleAnswers
+) -> Counterexample:
+    """Return the record of `failing`."""
+    calls: list[Call] = []
+    for scenario in {asked.key: asked for asked in failing.asked}.values():
+        calls.append(_construct(scenario, answers))
+        shown = seen(scenario)
+        for step, (got, want) in enumerate(zip(shown, answers(scenario), strict=True)):
+            asked = scenario.steps[step]
+            name = "train" if isinstance(asked, Train) else "infer"
+            calls.append(_call(name, {"z": asked.x}, _FORWARD, got, want))
+            if isinstance(asked, Train) and asked.grad is not None:
+                calls.append(_call("backward", {"G": asked.grad}, _BACKWARD, got, want))
+    comparison = None
+    if failing.check is not None and failing.judgement is not None:
+        comparison = _comparison(failing.check, failing.judgement)
+    return Counterexample(
+        seed=seed,
+        case=failing.case.index,
+        regime=failing.case.regime,
+        calls=tuple(calls),
+        comparison=comparison,
+    )
+
+
+def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
+    setup = scenario.setup
+    inputs: dict[str, Any] = {"features": setup.features}
+    if setup.eps is not None:
+        inputs["eps"] = setup.eps
+    if setup.keep is not None:
+        inputs["momentum"] = answers.convention.momentum_for(setup.keep)
+    for name in ("gamma", "beta", "running_mean", "running_var"):
+        value = getattr(setup, name)
+        if value is not None:
+            inputs[name] = ArrayRecord.of(value)
+    return Call(
+        call="construct", inputs=inputs, got={}, expected={}, bound={}, intermediates={}
+    )
+
+
+def _call(
+    name: str,
+    inputs: dict[str, Any],
+    quantities: tuple[Quantity, ...],
+    got: Seen,
+    want: Any,
+) -> Call:
+    shown: dict[str, ArrayRecord] = {}
+    error: str | None = None
+    for quantity in quantities:
+        value = got.answers.get(quantity)
+        if isinstance(value, SubjectError):
+            if quantity not in ("running_mean", "running_var"):
+                error = value.message
+        elif value is not None:
+            shown[quantity] = ArrayRecord.of(value)
+    record = want.record
+    intermediates: dict[str, Array] = {}
+    if name == "train" and record is not None:
+        intermediates = {"mean": record.mean, "var": record.var, "s": record.std, "u": record.u}
+    return Call(
+        call=name,
+        inputs={key: ArrayRecord.of(value) for key, value in inputs.items()},
+        got=shown,
+        expected=_records(want.expected, quantities),
+        bound=_records(want.one_pass, quantities),
+        intermediates={key: ArrayRecord.of(value) for key, value in intermediates.items()},
+        error=error,
+    )
+
+
+def _records(arrays: dict[Quantity, Array], names: tuple[Quantity, ...]) -> dict[str, ArrayRecord]:
+    return {name: ArrayRecord.of(np.asarray(arrays[name])) for name in names if name in arrays}
+
+
+def _comparison(check: Check, judgement: Judgement) -> Comparison:
+    expected = np.asarray(check.expected, np.float64)
+    bound = None
+    if check.bound is not None:
+        bound = ArrayRecord.of(np.array(np.broadcast_to(check.bound, expected.shape), np.float64))
+    return Comparison(
+        quantity=check.quantity,
+        got=ArrayRecord.of(np.asarray(check.got)),
+        expected=ArrayRecord.of(expected),
+        bound=bound,
+        worst_index=judgement.index,
+        absolute_error=judgement.absolute,
+        relative_error=judgement.relative,
+        error_over_bound=judgement.ratio,
+    )

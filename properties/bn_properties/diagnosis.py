@@ -1,0 +1,191 @@
+"""Which known mistake explains what a submission did.
+
+Every fault of the oracle's catalogue is put through the scenarios that the submission was put
+through. A fault explains the submission if it reproduces *every* output that was observed; then,
+and only then, it is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bn_oracle.conventions import Convention
+from bn_oracle.faults import FAULTS, Fault
+from bn_oracle.variation import Step, Trace, Variation
+
+from bn_properties.answers import Answer
+from bn_properties.scenario import InProcess, Quantity, Scenario, Seen, Subject
+from bn_properties.subject import AnyArray, Gradient, Setup, Statistics, SubjectError
+from bn_properties.verdicts import Cause
+
+Observed = Sequence[tuple[Scenario, tuple[Seen, ...]]]
+
+_SLACK = 16.0
+"""A fault's own rounding, in bounds of the right computation of the same size."""
+
+
+def varied(
+    replaced: Mapping[str, Step], convention: Convention, spatial_axes: int = 0
+) -> InProcess:
+    """Return the oracle's variation in which the steps in `replaced` stand, as a subject."""
+
+    def make(setup: Setup) -> VariedLayer:
+        size = setup.features
+
+        def given(value: AnyArray | None, default: float) -> AnyArray:
+            if value is None:
+                return np.full(size, default)
+            return np.asarray(value, np.float64).reshape(size)
+
+        trace = Trace(
+            gamma=given(setup.gamma, 1.0),
+            beta=given(setup.beta, 0.0),
+            eps=convention.eps if setup.eps is None else setup.eps,
+            keep=convention.keep(convention.momentum) if setup.keep is None else setup.keep,
+            convention=convention,
+            running_mean=given(setup.running_mean, convention.initial_mean),
+            running_var=given(setup.running_var, convention.initial_var),
+        )
+        return VariedLayer(Variation(trace, replaced))
+
+    return InProcess(make, convention, spatial_axes)
+
+
+class VariedLayer:
+    """A layer of a variation; a step that cannot go on fails as a submission's would."""
+
+    def __init__(self, variation: Variation) -> None:
+        """Wrap `variation`."""
+        self._variation = variation
+
+    def train(self, x: AnyArray) -> AnyArray:
+        """Forward in training mode."""
+        return np.asarray(_guarded(lambda: self._variation.train(x)))
+
+    def backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest training forward."""
+        gradients = _guarded(lambda: self._variation.backward(grad))
+        return Gradient(*(np.asarray(value) for value in gradients))
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        """Forward in inference mode."""
+        return np.asarray(_guarded(lambda: self._variation.infer(x)))
+
+    def statistics(self) -> Statistics:
+        """Return the running statistics."""
+        return Statistics(*(np.asarray(value) for value in self._variation.statistics()))
+
+
+def _guarded(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except (ValueError, IndexError, ArithmeticError, AttributeError) as error:
+        raise SubjectError("raised", f"{type(error).__name__}: {error}") from error
+
+
+def diagnose(
+    observed: Observed,
+    convention: Convention,
+    spatial_axes: int,
+    answers: Callable[[Scenario], tuple[Answer, ...]],
+) -> tuple[Cause, ...]:
+    """Return the faults that reproduce every observed output, or none.
+
+    Several are returned when nothing that was observed tells them apart.
+    """
+    # The likeliest to differ first: wrong faults are then dismissed after a few scenarios.
+    usable = sorted(observed, key=lambda pair: -_distance(pair, answers))
+    causes = []
+    for fault in FAULTS:
+        subject = varied(fault.replaces, convention, spatial_axes)
+        count = _explained(subject, usable, answers)
+        if count is not None:
+            causes.append(_cause(fault, count))
+    return tuple(causes)
+
+
+def _cause(fault: Fault, count: int) -> Cause:
+    return Cause(
+        fault=fault.id,
+        title=fault.title,
+        wrong=fault.wrong,
+        right=fault.right,
+        explanation=fault.explanation,
+        explained=count,
+        observed=count,
+    )
+
+
+def _distance(
+    pair: tuple[Scenario, tuple[Seen, ...]], answers: Callable[[Scenario], tuple[Answer, ...]]
+) -> int:
+    """Count the quantities in which the submission differs from the oracle."""
+    scenario, seen = pair
+    count = 0
+    for got, want in zip(seen, answers(scenario), strict=True):
+        for quantity, value in got.answers.items():
+            if quantity in want.expected:
+                right = want.expected[quantity]
+                bound = want.bound(quantity)
+                count += isinstance(value, SubjectError) or not _close(value, right, bound, right)
+    return count
+
+
+def _explained(
+    subject: Subject,
+    observed: Observed,
+    answers: Callable[[Scenario], tuple[Answer, ...]],
+) -> int | None:
+    """Return how many outputs the subject reproduces; None as soon as it misses one."""
+    count = 0
+    for scenario, seen in observed:
+        shown = subject.observe(scenario)
+        for theirs, ours, want in zip(seen, shown, answers(scenario), strict=True):
+            for quantity, value in theirs.answers.items():
+                if quantity not in want.expected:
+                    continue
+                if not _same(value, ours.answers.get(quantity), want, quantity):
+                    return None
+                count += 1
+    return count
+
+
+def _same(
+    theirs: AnyArray | SubjectError,
+    ours: AnyArray | SubjectError | None,
+    want: Answer,
+    quantity: Quantity,
+) -> bool:
+    if ours is None:
+        return False
+    if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
+        return (
+            isinstance(theirs, SubjectError)
+            and isinstance(ours, SubjectError)
+            and theirs.failure == ours.failure
+            and (theirs.failure != "unusable_result" or theirs.message == ours.message)
+        )
+    return _close(theirs, ours, want.bound(quantity), want.expected[quantity])
+
+
+def _close(theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray) -> bool:
+    """Whether two results agree but for rounding.
+
+    A mistake makes numbers of another size than the right ones, and rounds in proportion: the
+    bound of the right computation is scaled by how much larger the mistaken result is.
+    """
+    with np.errstate(all="ignore"):
+        size = np.abs(np.where(np.isfinite(ours), ours, 0.0))
+        reference = np.abs(right)
+        axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
+        largest = size.max(axis=axes, keepdims=True)
+        growth = 1.0 + np.nan_to_num(
+            largest / reference.max(axis=axes, keepdims=True), nan=0.0, posinf=0.0
+        )
+        w = 2.0**-53 if theirs.dtype == np.float64 else 2.0**-24
+        room = _SLACK * (bound * growth + 64 * w * largest)
+        agree = (np.abs(theirs - ours) <= room) | (theirs == ours) | np.isinf(bound)
+        agree |= np.isnan(theirs) & np.isnan(ours)
+    return bool(agree.all())

@@ -1,0 +1,224 @@
+"""A scenario is what is asked of a layer, step by step; an observation is what it answered.
+
+Properties speak in scenarios, so one observation serves every property that needs it, a
+counterexample can show every call in order, and a diagnosis can put the same questions to a
+known mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from bn_oracle.conventions import Convention
+
+from bn_properties.subject import AnyArray, Layer, Setup, SubjectError
+
+Quantity = Literal["out", "dz", "dgamma", "dbeta", "running_mean", "running_var"]
+
+SYMBOLS: dict[Quantity, str] = {
+    "out": "the output ẑ",
+    "dz": "dz",
+    "dgamma": "dγ",
+    "dbeta": "dβ",
+    "running_mean": "running mean",
+    "running_var": "running variance",
+}
+"""How a quantity is called in messages."""
+
+
+@dataclass(frozen=True, eq=False)
+class Train:
+    """A training-mode forward of `x`, then, when `grad` is given, a backward of `grad`."""
+
+    x: AnyArray
+    grad: AnyArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Infer:
+    """An inference-mode forward of `x`."""
+
+    x: AnyArray
+
+
+Step = Train | Infer
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A fresh layer, and the steps that it is taken through."""
+
+    setup: Setup
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def key(self) -> bytes:
+        """A digest of everything that is asked: equal scenarios have equal keys."""
+        digest = hashlib.blake2b(digest_size=16)
+        parts: list[object] = [getattr(self.setup, field.name) for field in fields(self.setup)]
+        for step in self.steps:
+            parts += [type(step).__name__, step.x]
+            if isinstance(step, Train):
+                parts.append(step.grad)
+        for part in parts:
+            if isinstance(part, np.ndarray):
+                digest.update(f"{part.dtype.str}{part.shape}".encode())
+                digest.update(np.ascontiguousarray(part).tobytes())
+            else:
+                digest.update(repr(part).encode())
+            digest.update(b";")
+        return digest.digest()
+
+
+class Seen:
+    """What a layer showed in one step: for each quantity an array, or why there is none."""
+
+    def __init__(self, answers: dict[Quantity, AnyArray | SubjectError], edited: bool) -> None:
+        """Hold the answers of one step, and whether the layer edited an array it was given."""
+        self.answers = answers
+        self.edited = edited
+
+    def array(self, quantity: Quantity) -> AnyArray:
+        """Return one quantity.
+
+        Raises:
+            SubjectError: the call that should have given it failed.
+        """
+        answer = self.answers[quantity]
+        if isinstance(answer, SubjectError):
+            raise answer
+        return answer
+
+
+def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
+    """Take `layer` through the scenario's steps; failures stand in what is seen."""
+    seen: list[Seen] = []
+    for step in scenario.steps:
+        seen.append(_step(layer, scenario.setup.features, step))
+        failure = seen[-1].answers["out"]
+        if isinstance(failure, SubjectError):
+            return (*seen, *(_nothing(later, failure) for later in scenario.steps[len(seen) :]))
+    return tuple(seen)
+
+
+def failed(scenario: Scenario, error: SubjectError) -> tuple[Seen, ...]:
+    """Return what is seen when there is no layer to begin with."""
+    return tuple(_nothing(step, error) for step in scenario.steps)
+
+
+class Subject(Protocol):
+    """An implementation under test."""
+
+    @property
+    def convention(self) -> Convention:
+        """What it may do as it likes: momentum's meaning, the running variance, defaults."""
+        ...
+
+    @property
+    def spatial_axes(self) -> int:
+        """How many axes follow (N, C): 0 for (N, C), 2 for (N, C, H, W)."""
+        ...
+
+    def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
+        """Take a fresh layer through `scenario` and return what it shows, step by step."""
+        ...
+
+
+class InProcess:
+    """A maker of layers in this process, as a subject."""
+
+    def __init__(
+        self, make: Callable[[Setup], Layer], convention: Convention, spatial_axes: int = 0
+    ) -> None:
+        """Observe the layers that `make` returns; it may raise `SubjectError`."""
+        self._make = make
+        self.convention = convention
+        self.spatial_axes = spatial_axes
+
+    def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
+        """Take a fresh layer through `scenario`."""
+        try:
+            layer = self._make(scenario.setup)
+        except SubjectError as error:
+            return failed(scenario, error)
+        return walk(layer, scenario)
+
+
+def _nothing(step: Step, error: SubjectError) -> Seen:
+    names: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
+    if isinstance(step, Train) and step.grad is not None:
+        names += ("dz", "dgamma", "dbeta")
+    return Seen(dict.fromkeys(names, error), edited=False)
+
+
+def _step(layer: Layer, features: int, step: Step) -> Seen:
+    x = step.x.copy()
+    answers: dict[Quantity, AnyArray | SubjectError] = {}
+    try:
+        out = layer.train(x) if isinstance(step, Train) else layer.infer(x)
+        answers["out"] = _checked("out", out, step.x.shape)
+    except SubjectError as error:
+        return _nothing(step, error)
+    edited = x.tobytes() != step.x.tobytes()
+    if isinstance(step, Train) and step.grad is not None:
+        grad = step.grad.copy()
+        try:
+            gradient = layer.backward(grad)
+        except SubjectError as error:
+            answers.update(dz=error, dgamma=error, dbeta=error)
+        else:
+            answers["dz"] = _attempt("dz", gradient.dz, step.x.shape)
+            answers["dgamma"] = _attempt("dgamma", gradient.dgamma, (features,), step.x.ndim)
+            answers["dbeta"] = _attempt("dbeta", gradient.dbeta, (features,), step.x.ndim)
+        edited = edited or grad.tobytes() != step.grad.tobytes()
+    try:
+        statistics = layer.statistics()
+    except SubjectError as error:
+        answers.update(running_mean=error, running_var=error)
+    else:
+        ndim = step.x.ndim
+        answers["running_mean"] = _attempt("running_mean", statistics.mean, (features,), ndim)
+        answers["running_var"] = _attempt("running_var", statistics.var, (features,), ndim)
+    return Seen(answers, edited)
+
+
+def _attempt(
+    quantity: Quantity, value: AnyArray | SubjectError, shape: tuple[int, ...], ndim: int = 0
+) -> AnyArray | SubjectError:
+    if isinstance(value, SubjectError):
+        return value
+    try:
+        return _checked(quantity, value, shape, ndim)
+    except SubjectError as error:
+        return error
+
+
+def _checked(
+    quantity: Quantity, value: AnyArray, shape: tuple[int, ...], ndim: int = 0
+) -> AnyArray:
+    """Return a private copy of a result, or raise SubjectError if it is not what was asked for.
+
+    With `ndim`, the result is one number a feature: (C,), (1, C) and (1, C, 1, …) all will do.
+    """
+    name = SYMBOLS[quantity]
+    if value.dtype.kind not in "biuf":
+        raise SubjectError(
+            "unusable_result", f"{name} has dtype {value.dtype}, but should be real numbers"
+        )
+    allowed = {shape}
+    if ndim:
+        features = shape[0]
+        allowed |= {(1, features), (1, features) + (1,) * (ndim - 2)}
+        if features == 1:
+            allowed.add(())
+    if value.shape not in allowed:
+        raise SubjectError(
+            "unusable_result", f"{name} has shape {value.shape}, but should have shape {shape}"
+        )
+    dtype = np.float64 if value.dtype.kind != "f" or value.dtype.itemsize > 8 else value.dtype
+    return np.array(value, dtype=dtype, subok=False).reshape(shape)

@@ -1,0 +1,84 @@
+"""What a batch norm under test can be asked: the protocol that every implementation is put behind.
+
+A *layer* is made from a `Setup`; it trains, differentiates, infers and shows its statistics. The
+properties know nothing else of an implementation: a student's file in another process, a
+framework's module and a deliberately wrong variation of the oracle all look the same to them.
+What makes layers and takes them through scenarios is a `Subject` (in `scenario`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+AnyArray = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a layer is made with. None leaves the implementation's own default in place."""
+
+    features: int
+    eps: float | None = None
+    keep: float | None = None
+    """The weight kept of the old running average; the subject translates it to its momentum."""
+    gamma: AnyArray | None = None
+    beta: AnyArray | None = None
+    running_mean: AnyArray | None = None
+    running_var: AnyArray | None = None
+
+
+Failure = Literal["not_implemented", "raised", "unusable_result", "timeout", "died"]
+
+
+class SubjectError(Exception):
+    """The implementation under test failed in a call; its own doing, never the grader's."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        """Record which kind of failure, and a sentence that a student can read."""
+        super().__init__(message)
+        self.failure: Failure = failure
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The answer to a backward pass; a quantity that is missing stands as the error that says so."""
+
+    dz: AnyArray | SubjectError
+    dgamma: AnyArray | SubjectError
+    dbeta: AnyArray | SubjectError
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The running statistics as they stand; a missing one stands as the error that says so."""
+
+    mean: AnyArray | SubjectError
+    var: AnyArray | SubjectError
+
+
+class Layer(Protocol):
+    """One layer. Every method may raise `SubjectError`.
+
+    Inputs are (N, C) or channels-first (N, C, …). A layer that edits its input edits the array
+    it was given, where the caller can see it.
+    """
+
+    def train(self, x: AnyArray) -> AnyArray:
+        """Forward in training mode; updates the running statistics."""
+        ...
+
+    def backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest training-mode forward."""
+        ...
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        """Forward in inference mode."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Return the running statistics."""
+        ...

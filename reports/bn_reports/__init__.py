@@ -1,0 +1,1 @@
+"""What people read of a grading run: HTML pages, the terminal and `results.json`."""

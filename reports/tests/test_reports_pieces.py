@@ -1,0 +1,130 @@
+"""The pieces that the formats share: numbers, equations, text, arrays, order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bn_properties.verdicts import ArrayRecord
+from bn_reports.arrays import compared, listed, wrong_cells
+from bn_reports.equations import mathml, plain
+from bn_reports.numbers import apart, brief, exact, points
+from bn_reports.text import one_line, visible
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (np.float32(0.1), "0.1"),
+        (1 / 3, "0.3333333333333333"),
+        (np.nan, "NaN"),
+        (-np.inf, "-infinity"),
+        (np.int64(12345678901), "12345678901"),
+        (np.bool_(True), "True"),
+        (-0.0, "-0.0"),
+    ],
+)
+def test_exact(value: float, text: str) -> None:
+    assert text == exact(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1 / 3, "0.333333"), (0.25, "0.25"), (1.0, "1.0"), (5e11, "5e+11"), (np.inf, "infinity")],
+)
+def test_brief(value: float, text: str) -> None:
+    assert text == brief(value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "texts"),
+    [
+        (0.5, 0.0, ("0.5", "0.0")),
+        (1 / 3, 2 / 3, ("0.333333", "0.666667")),
+        (1 / 3, 1 / 3 + 1e-9, ("0.333333333", "0.333333334")),
+        (1.0, 1.0 + 2**-52, ("1.0", "1.0000000000000002")),
+        (1.234567, 1.2345671, ("1.234567", "1.2345671")),
+        (12345678, 12345678.5, ("12345678", "12345678.5")),
+        (True, 0.0, ("True", "0.0")),
+        (-1e308, 1e308, ("-1e+308", "1e+308")),
+        (np.nan, 1 / 3, ("NaN", "0.333333")),
+        (np.float32(0.1), 0.1, ("0.10000000149011612", "0.10000000000000001")),
+    ],
+)
+def test_apart_shows_the_difference(first: float, second: float, texts: tuple[str, str]) -> None:
+    assert texts == apart(first, second)
+
+
+def test_points() -> None:
+    assert [points(each) for each in (10, 2.5, 1 / 3, 0.0)] == ["10", "2.5", "0.33", "0"]
+
+
+@pytest.mark.parametrize(
+    ("latex", "text"),
+    [
+        (r"\frac{1}{N-1}\sum_{n}(z_n-\mu)^2", "1/(N − 1) ∑ₙ (zₙ − μ)²"),
+        (r"\frac{\gamma\,(z-\mu)}{\sqrt{\sigma^2+\varepsilon}}+\beta", "γ (z − μ)/√(σ² + ε) + β"),
+        (r"\hat z_i^{(k)} = \frac{z_i - \mu}{s}", "ẑᵢ⁽ᵏ⁾ = (zᵢ − μ)/s"),
+        (r"\text{train}(z) \ne \mathrm{infer}(z)", "train(z) ≠ infer(z)"),
+        (r"\partial L/\partial\gamma_j", "∂L/∂γⱼ"),
+        (r"\left(\frac{a}{b}\right)^{-1/2}", "(a/b)^(−1/2)"),
+        (r"\exp x \in \mathbb{R}^{N\times D}", "exp x ∈ ℝ^(N×D)"),
+        (r"\begin{cases} a & b\\ c & d\end{cases}", "{a, b; c, d"),
+    ],
+)
+def test_equations_in_plain_text(latex: str, text: str) -> None:
+    assert text == plain(latex).replace("z\u0302", "ẑ")
+    assert mathml(latex) is not None
+
+
+@pytest.mark.parametrize("latex", ["", r"\frac{", r"\frac{a", r"\nosuchthing x", "a & b <"])
+def test_equations_that_cannot_be_read_stand_as_they_are(latex: str) -> None:
+    assert mathml(latex) is None
+    assert latex == plain(latex)
+
+
+@pytest.mark.parametrize("latex", ["<script>", r"\href{javascript:alert(1)}{x}", r"\text{<b>}"])
+def test_mathml_holds_no_other_markup(latex: str) -> None:
+    source = mathml(latex) or ""
+    assert not any(part in source for part in ("<script", "<b>", "href", "javascript"))
+
+
+def test_visible() -> None:
+    assert visible("a\r\nb\t\x1b[0m\r\x00\u202e\udc80é") == "a\nb\t\\x1b[0m\\r\\x00\\u202e\\udc80é"
+    assert one_line(" a\n\tb ") == "a b"
+
+
+def test_wrong_cells() -> None:
+    nan, inf = np.nan, np.inf
+    got = np.array([1.0, 1.1, nan, nan, inf, inf, inf, 0.0, 1.0])
+    expected = np.array([1.0, 1.0, nan, 1.0, inf, -inf, 1.0, nan, 2.0])
+    bound = np.array([0.0, 0.2, 0.0, inf, 0.0, inf, inf, 1.0, 0.5])
+    marks = [False, False, False, True, False, True, True, True, True]
+    assert marks == wrong_cells(got, expected, bound).tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "note"),
+    [
+        ((), [""], None),
+        ((3,), [""], None),
+        ((9,), [""], "shown: the first 8; the full shape is (9,)"),
+        ((2, 20), [""], "shown: the first 2 × 8; the full shape is (2, 20)"),
+        ((2, 1, 2), ["[0, :, :]", "[1, :, :]"], None),
+        ((2, 0), [], "it is empty"),
+        ((0, 3, 100), [], "it is empty"),
+    ],
+)
+def test_arrays_of_every_rank(shape: tuple[int, ...], labels: list[str], note: str | None) -> None:
+    record = ArrayRecord.of(np.zeros(shape))
+    for quantity in (listed("z", record), compared("z", record, record, None)):
+        assert labels == [block.label for block in quantity.blocks]
+        assert ([note] if note else []) == list(quantity.notes)
+
+
+def test_wrong_cells_beyond_the_cut_are_counted() -> None:
+    expected = np.zeros(20)
+    got = expected.copy()
+    got[-1] = 1.0
+    quantity = compared("z", ArrayRecord.of(got), ArrayRecord.of(expected), None)
+    assert "1 of 20 values are wrong" in quantity.notes[-1]

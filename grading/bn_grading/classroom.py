@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import platform
 import re
+import signal
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,26 +66,17 @@ def grade_class(
     graded: dict[str, SubmissionResult] = {}
     names = file_names([submission.id for submission in submissions])
 
-    def one(submission: Submission) -> SubmissionResult:
-        try:
-            return grade(submission, course, courses, bank)
-        except Exception as error:
-            return ungraded(submission, course, error)
+    def done(result: SubmissionResult) -> None:
+        graded[result.id] = result
+        if out is not None:
+            write_submission(result, out / "results" / names[result.id])
+        ready(result)
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        waiting: set[Future[SubmissionResult]] = {pool.submit(one, each) for each in submissions}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    graded[result.id] = result
-                    if out is not None:
-                        write_submission(result, out / "results" / names[result.id])
-                    ready(result)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    if jobs == 1:
+        for submission in submissions:
+            done(_one(submission, course, courses, bank))
+    else:
+        _in_processes(submissions, course, courses, bank, jobs, done)
     results = Results(
         tool=tool(),
         environment=environment(),
@@ -93,6 +88,68 @@ def grade_class(
     if out is not None:
         write_results(results, out / "results.json")
     return results
+
+
+def _one(
+    submission: Submission, course: Course | None, courses: Sequence[Course], bank: CaseBank
+) -> SubmissionResult:
+    try:
+        return grade(submission, course, courses, bank)
+    except Exception as error:
+        return ungraded(submission, course, error)
+
+
+_bank: CaseBank | None = None
+"""A job process's own bank; under `fork` it is the parent's, with the cases drawn."""
+
+
+def _prepare(seed: int, examples: int) -> None:
+    """Set a job process up: the parent alone answers Ctrl-C, and ends it with SIGTERM."""
+    global _bank  # noqa: PLW0603 (a process holds one)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    _bank = CaseBank(seed, examples)
+
+
+def _job(
+    submission: Submission, course: Course | None, courses: Sequence[Course]
+) -> SubmissionResult:
+    assert _bank is not None
+    return _one(submission, course, courses, _bank)
+
+
+def _in_processes(
+    submissions: Sequence[Submission],
+    course: Course | None,
+    courses: Sequence[Course],
+    bank: CaseBank,
+    jobs: int,
+    done: Ready,
+) -> None:
+    """Grade in `jobs` processes, each of which draws the cases once (or inherits them)."""
+    method = "fork" if sys.platform == "linux" else "spawn"
+    if method == "fork":
+        bank.sha256  # noqa: B018 (draws the cases, for all jobs to inherit)
+    with ProcessPoolExecutor(
+        max_workers=jobs,
+        mp_context=multiprocessing.get_context(method),
+        initializer=_prepare,
+        initargs=(bank.seed, bank.examples),
+    ) as pool:
+        waiting = {pool.submit(_job, each, course, courses): each for each in submissions}
+        processes = list((pool._processes or {}).values())
+        try:
+            for future in as_completed(waiting):
+                try:
+                    result = future.result()
+                except BrokenProcessPool as error:
+                    result = ungraded(waiting[future], course, error)
+                done(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            raise
 
 
 def file_names(ids: Sequence[str]) -> dict[str, str]:

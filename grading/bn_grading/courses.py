@@ -19,11 +19,11 @@ class _Table(BaseModel):
 class Limits(_Table):
     """How long a submission may take, in seconds."""
 
-    start: float = Field(10.0, gt=0)
+    start: float = Field(default=10.0, gt=0)
     """To start the process, import NumPy and load the file."""
-    call: float = Field(2.0, gt=0)
+    call: float = Field(default=2.0, gt=0)
     """One call."""
-    submission: float = Field(60.0, gt=0)
+    submission: float = Field(default=60.0, gt=0)
     """All calls together."""
 
 
@@ -60,6 +60,8 @@ class FunctionInterface(_Table):
     kind: Literal["functions"]
     forward: str
     backward: str
+    identified_by: tuple[str, ...]
+    """The functions of which a file must define one for the part to be there."""
     settings: dict[str, str]
     """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
     train_mode: str
@@ -74,7 +76,7 @@ class Part(_Table):
     group: str
     """Parts of one group are alternatives: the first that the file defines is the group's."""
     required: bool = True
-    spatial_axes: int = Field(0, ge=0, le=3)
+    spatial_axes: int = Field(default=0, ge=0, le=3)
     """How many axes follow (N, C)."""
     families: tuple[str, ...] = FAMILIES
     """Which families of properties apply."""
@@ -84,7 +86,7 @@ class Part(_Table):
     def names(self) -> tuple[str, ...]:
         """The class or function names by which the part is recognised."""
         if isinstance(self.interface, FunctionInterface):
-            return (self.interface.forward, self.interface.backward)
+            return self.interface.identified_by
         return self.interface.classes
 
 
@@ -106,7 +108,9 @@ class Course(_Table):
     @model_validator(mode="after")
     def _consistent(self) -> Course:
         if self.profile not in CONVENTIONS:
-            raise ValueError(f"profile is {self.profile!r}, but must be one of {_list(CONVENTIONS)}")
+            raise ValueError(
+                f"profile is {self.profile!r}, but must be one of {_list(CONVENTIONS)}"
+            )
         parts = {part.id for part in self.parts}
         for key, points in self.points.items():
             part, _, name = key.rpartition("/")

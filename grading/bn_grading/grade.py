@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Finding, Observations, blocked_by, scan
+from bn_properties.checking import Finding, Observations, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.diagnosis import diagnose
 from bn_properties.reducing import minimise
@@ -31,8 +32,8 @@ def grade(
     if submission.problem is not None:
         return _unusable(submission, chosen, submission.problem, started)
     if chosen is None:
-        known = "; ".join(f"{each.id} has {' or '.join(each.names)}" for each in courses)
-        reason = f"it defines nothing that a course asks for ({known})"
+        known = ", ".join(dict.fromkeys(each.parts[0].names[0] for each in courses))
+        reason = f"it defines nothing that a course asks for (such as {known})"
         return _unusable(submission, None, reason, started)
     try:
         file = None if submission.module else graded_file(submission, chosen)
@@ -119,11 +120,12 @@ def _examine(
             findings[property_.id] = scan(property_, cases, seen, answers)
     observed = list(seen.kept.values())
     counterexamples: dict[str, Counterexample] = {}
-    for id_, finding in findings.items():
+    for id_, finding in list(findings.items()):
         if finding.failing is not None and finding.outcome is Outcome.FAIL:
             if blocked_by(finding, findings) is not None:
                 continue
             smallest = minimise(finding.failing, finding.property, seen)
+            findings[id_] = replace(finding, failing=smallest, message=describe(smallest))
             counterexamples[id_] = write(smallest, bank.seed, seen, answers)
     failed = any(finding.outcome is Outcome.FAIL for finding in findings.values())
     causes = diagnose(observed, convention, part.spatial_axes, answers) if failed else ()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
@@ -58,25 +57,23 @@ class WorkerProcess:
             thread.start()
         self.dead: SubjectError | None = None
 
-    def send(self, frames: Sequence[Request]) -> None:
-        """Send several requests at once; each is answered in turn (see `receive`).
+    def send(self, frames: bytes) -> None:
+        """Send encoded requests; each is answered in turn (see `receive`).
 
         Raises:
             SubjectError: the process is gone.
         """
         if self.dead is not None:
             raise self.dead
-        size = max(sum(array.nbytes for array in arrays.values()) for _, arrays in frames)
-        self._room = _REPLY_FLOOR + _REPLY_FACTOR * size
-        data = b"".join(wire.encode(header, arrays) for header, arrays in frames)
-        if len(data) > _PIPE_ROOM:
+        self._room = _REPLY_FLOOR + _REPLY_FACTOR * len(frames)
+        if len(frames) > _PIPE_ROOM:
             # The worker may be busy writing its replies: this must not wait for it.
-            self._requests.put(data)
+            self._requests.put(frames)
             return
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(OSError, ValueError):  # a dead worker shows when it is read
-            stdin.write(data)
+            stdin.write(frames)
             stdin.flush()
 
     def receive(self, operation: str, seconds: float) -> wire.Frame:

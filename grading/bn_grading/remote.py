@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from bn_oracle.conventions import Convention
 from bn_properties.scenario import Scenario, Seen, Train, failed, walk
-from bn_properties.subject import AnyArray, Gradient, Setup, Statistics, SubjectError
+from bn_properties.subject import AnyArray, Gradient, Statistics, SubjectError
 
 from bn_grading.courses import Course, Part
 from bn_grading.process import Request, WorkerProcess
 from bn_grading.submissions import Submission
+from bn_grading.worker import wire
 
 MAX_RESTARTS = 3
 """How often a worker that a submission killed is started again."""
@@ -48,6 +49,8 @@ class RemoteSubmission:
         self._restarts = 0
         self._deadline = time.monotonic() + course.limits.start + course.limits.submission
         self.output = ""
+        self.batched = True
+        """Whether the worker may hold replies back until a scenario is through: fewer wake-ups."""
 
     def start(self) -> list[str]:
         """Start the worker, load the submission and return the ids of the parts that it holds.
@@ -57,7 +60,7 @@ class RemoteSubmission:
         """
         self._worker = WorkerProcess()
         try:
-            self._worker.send([(self._load, {})])
+            self._worker.send(wire.encode(self._load, {}))
             reply, _ = self._worker.receive("load", self._course.limits.start)
         except SubjectError as error:
             text = error.message.replace("load ", "importing it ", 1)
@@ -66,7 +69,17 @@ class RemoteSubmission:
             raise Unusable(str(reply["error"][1]))
         return [str(part) for part in reply["present"]]
 
-    def send(self, requests: Sequence[Request]) -> None:
+    @property
+    def ended(self) -> SubjectError | None:
+        """How the submission ended its process, if it did."""
+        assert self._worker is not None
+        return self._worker.dead
+
+    def forgive(self) -> None:
+        """Do not count the latest end of the process: the same call will end it again."""
+        self._restarts -= 1
+
+    def send(self, frames: bytes) -> None:
         """Send the calls of one scenario; `receive` then gives their answers in order.
 
         Raises:
@@ -75,7 +88,7 @@ class RemoteSubmission:
         assert self._worker is not None
         if self._worker.dead is not None:
             self._restart()
-        self._worker.send(requests)
+        self._worker.send(frames)
 
     def receive(self, operation: str) -> Request:
         """Return the answer to one call.
@@ -98,7 +111,8 @@ class RemoteSubmission:
         assert self._worker.dead is not None
         if self._restarts >= MAX_RESTARTS:
             raise SubjectError(
-                "not_implemented", f"not run: the submission ended its process {MAX_RESTARTS + 1} times"
+                "not_implemented",
+                f"not run: the submission ended its process {MAX_RESTARTS + 1} times",
             )
         self._restarts += 1
         self.close()
@@ -148,37 +162,64 @@ class RemoteSubject:
 
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario`: all calls sent at once, answers read in turn."""
-        requests = [self._construct(scenario.setup)]
-        for step in scenario.steps:
-            requests.append(({"op": "train" if isinstance(step, Train) else "infer"}, {"x": step.x}))
-            if isinstance(step, Train) and step.grad is not None:
-                requests.append(({"op": "backward"}, {"grad": step.grad}))
-        layer = RemoteLayer(self._submission, [header["op"] for header, _ in requests])
+        operations, at_once, in_turn = _frames(
+            scenario, self._part.id, self._part.spatial_axes, self._convention
+        )
+        if self._submission.batched:
+            seen, error = self._attempt(scenario, operations, at_once)
+            if error is None:
+                return seen
+            # Which call it was is lost with the replies that were held back: ask again, slowly.
+            self._submission.batched = False
+            self._submission.forgive()
+        seen, _ = self._attempt(scenario, operations, in_turn)
+        return seen
+
+    def _attempt(
+        self, scenario: Scenario, operations: tuple[str, ...], frames: bytes
+    ) -> tuple[tuple[Seen, ...], SubjectError | None]:
+        """Return what is seen, and the time-out or death that ended it, if one did."""
+        layer = RemoteLayer(self._submission, list(operations))
         try:
-            self._submission.send(requests)
+            self._submission.send(frames)
             layer.constructed()
         except SubjectError as error:
             layer.drain()
-            return failed(scenario, error)
-        seen = walk(layer, scenario)
-        layer.drain()
-        return seen
+            seen = failed(scenario, error)
+        else:
+            seen = walk(layer, scenario)
+            layer.drain()
+        return seen, self._submission.ended
 
-    def _construct(self, setup: Setup) -> Request:
-        scalars: dict[str, Any] = {
-            "features": setup.features,
-            "spatial_axes": self._part.spatial_axes,
-        }
-        if setup.eps is not None:
-            scalars["eps"] = setup.eps
-        if setup.keep is not None:
-            scalars["momentum"] = self._convention.momentum_for(setup.keep)
-        arrays = {
-            name: value
-            for name in ("gamma", "beta", "running_mean", "running_var")
-            if (value := getattr(setup, name)) is not None
-        }
-        return {"op": "construct", "part": self._part.id, "setup": scalars}, arrays
+
+@lru_cache(maxsize=20_000)
+def _frames(
+    scenario: Scenario, part: str, spatial_axes: int, convention: Convention
+) -> tuple[tuple[str, ...], bytes, bytes]:
+    """Return a scenario's operations, and their frames: replies held back to the end, or not."""
+    setup = scenario.setup
+    scalars: dict[str, Any] = {"features": setup.features, "spatial_axes": spatial_axes}
+    if setup.eps is not None:
+        scalars["eps"] = setup.eps
+    if setup.keep is not None:
+        scalars["momentum"] = convention.momentum_for(setup.keep)
+    arrays = {
+        name: value
+        for name in ("gamma", "beta", "running_mean", "running_var")
+        if (value := getattr(setup, name)) is not None
+    }
+    requests: list[Request] = [({"op": "construct", "part": part, "setup": scalars}, arrays)]
+    for step in scenario.steps:
+        requests.append(({"op": "train" if isinstance(step, Train) else "infer"}, {"x": step.x}))
+        if isinstance(step, Train) and step.grad is not None:
+            requests.append(({"op": "backward"}, {"grad": step.grad}))
+    last = len(requests) - 1
+    at_once = b"".join(
+        wire.encode({**header, "hold": index < last}, arrays)
+        for index, (header, arrays) in enumerate(requests)
+    )
+    in_turn = b"".join(wire.encode(header, arrays) for header, arrays in requests)
+    return tuple(str(header["op"]) for header, _ in requests), at_once, in_turn
 
 
 class RemoteLayer:

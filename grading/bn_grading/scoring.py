@@ -137,15 +137,19 @@ def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) 
         return f"All {count} properties hold, on up to {cases} cases each."
     if state is Status.INCOMPLETE:
         missing = {f.message: None for each, f in found if f.outcome is Outcome.NOT_RUN}
-        if missing:
-            return f"Not implemented: {'; '.join(missing)}. What is implemented holds."
-        return f"Not implemented: the file does not define {' or '.join(parts[0].names)}."
+        what = "; ".join(missing) or f"the file does not define {' or '.join(parts[0].names)}"
+        return f"Not implemented: {what}. What is implemented holds."
     if state is Status.UNGRADED:
         error = next(f for _, f in found if f.outcome is Outcome.ERROR)
         return f"Not graded: {error.property.id}: {error.message}."
+    return _failure(state, examined)
+
+
+def _failure(state: Status, examined: Sequence[Examined]) -> str:
+    """Name the mistake, or else the property that fails first."""
     failed = [
         (each, finding)
-        for each, finding in found
+        for each, finding in _all(examined)
         if finding.outcome is Outcome.FAIL and blocked_by(finding, each.findings) is None
     ]
     # A number that is wrong outweighs one that is inaccurate.
@@ -162,4 +166,7 @@ def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) 
 
 
 def _sentence(title: str) -> str:
-    return title[0].upper() + title[1:] + ("" if title.endswith(".") else ".")
+    """Make a sentence of a clause; one that begins with a symbol keeps it as it is."""
+    if title[:2].isascii() and title[:2].isalpha():
+        title = title[0].upper() + title[1:]
+    return title if title.endswith(".") else title + "."

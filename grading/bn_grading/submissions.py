@@ -150,9 +150,7 @@ def names(source: str) -> Names:
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError):
-        return Names(
-            frozenset(_DEFINITION.findall(source)), frozenset(_IMPORT.findall(source))
-        )
+        return Names(frozenset(_DEFINITION.findall(source)), frozenset(_IMPORT.findall(source)))
     defined: set[str] = set()
     imported: set[str] = set()
     for node in body:
@@ -208,7 +206,9 @@ def graded_file(submission: Submission, course: Course) -> str:
     listed = " or ".join(sorted(wanted))
     if not candidates:
         extra = {name for part in course.parts for name in part.names}
-        others = [name for name, source in submission.files.items() if extra & names(source).defined]
+        others = [
+            name for name, source in submission.files.items() if extra & names(source).defined
+        ]
         if len(others) == 1:
             return others[0]
         raise PathError(f"it does not define {listed}")
@@ -218,9 +218,7 @@ def graded_file(submission: Submission, course: Course) -> str:
 def _main_names(submission: Submission, course: Course) -> set[str]:
     if submission.wanted is not None:
         return {submission.wanted}
-    return {
-        name for part in course.parts if part.group == course.main_group for name in part.names
-    }
+    return {name for part in course.parts if part.group == course.main_group for name in part.names}
 
 
 def parts_for(submission: Submission, course: Course) -> tuple[Part, ...]:

@@ -49,7 +49,7 @@ class Forward:
     @property
     def batch_size(self) -> int:
         """B: how many values share a feature's statistics."""
-        return self.rows.shape[0]
+        return int(self.rows.shape[0])
 
 
 def statistics(rows: Array) -> tuple[Array, Array, Array]:

@@ -189,7 +189,12 @@ def inference(
 
 
 def running(
-    old: Array, old_error: Array, batch: Array, batch_error: Array, keep: float, precision: Precision
+    old: Array,
+    old_error: Array,
+    batch: Array,
+    batch_error: Array,
+    keep: float,
+    precision: Precision,
 ) -> Array:
     """Bound the error of keep·old + (1−keep)·batch, (C,).
 

@@ -55,7 +55,7 @@ class Trace:
     @property
     def n(self) -> int:
         """B, the number of rows."""
-        return self.z.shape[0]
+        return len(self.z)
 
 
 Step = Callable[[Trace], Any]

@@ -15,6 +15,7 @@ from bn_oracle.rounding import FLOAT64, PRECISIONS, Algorithm, Precision
 from bn_oracle.running import batch_variance, update
 
 from bn_properties.scenario import Quantity, Scenario, Train
+from bn_properties.subject import AnyArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
     return tuple(answers)
 
 
-def _or(value: np.ndarray | None, default: Array) -> Array:  # type: ignore[type-arg]
+def _or(value: AnyArray | None, default: Array) -> Array:
     return default if value is None else np.asarray(value, np.float64).reshape(-1)
 
 
@@ -86,7 +87,7 @@ def _both(first: Array, second: Array) -> Array:
 
 def _train(
     record: Forward,
-    grad: np.ndarray | None,  # type: ignore[type-arg]
+    grad: AnyArray | None,
     state: _State,
     keep: float,
     convention: Convention,
@@ -97,7 +98,7 @@ def _train(
     own = rounding.training(record, FLOAT64, "stable")
     if grad is not None:
         gradient = backward(record, grad)
-        expected.update(dz=gradient.dz, dgamma=gradient.dgamma, dbeta=gradient.dbeta)
+        expected |= {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
         rows = upstream_rows(record, grad)
         own_gradient = rounding.gradients(record, rows, own, FLOAT64)
     old_mean, old_var = state.mean, state.var
@@ -127,12 +128,12 @@ def _train(
             )
             into["running_mean"], into["running_var"] = state.errors[algorithm]
     if not refuses:
-        expected.update(running_mean=state.mean, running_var=state.var)
+        expected |= {"running_mean": state.mean, "running_var": state.var}
     return Answer(expected, bounds["stable"], bounds["one-pass"], record)
 
 
 def _infer(
-    x: np.ndarray,  # type: ignore[type-arg]
+    x: AnyArray,
     gamma: Array,
     beta: Array,
     eps: float,
@@ -149,9 +150,7 @@ def _infer(
     own = rounding.inference(*arguments, FLOAT64)
     bounds: dict[Algorithm, dict[Quantity, Array]] = {}
     for algorithm, (mean_error, var_error) in state.errors.items():
-        out = rounding.inference(
-            *arguments, precision, mean_error=mean_error, var_error=var_error
-        )
+        out = rounding.inference(*arguments, precision, mean_error=mean_error, var_error=var_error)
         # Stored statistics come back as they were stored, or rounded once to the dtype.
         w = precision.unit_roundoff
         bounds[algorithm] = {

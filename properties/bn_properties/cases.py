@@ -8,9 +8,10 @@ found in imported modules into float and text draws) and on every Python; `diges
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from bn_properties.scenario import Infer, Scenario, Train
 from bn_properties.subject import AnyArray, Setup
+
+T = TypeVar("T")
 
 Regime = Literal[
     "exact",
@@ -74,7 +77,7 @@ class Case:
     @property
     def features(self) -> int:
         """C."""
-        return self.x.shape[1]
+        return int(self.x.shape[1])
 
     @property
     def batch_size(self) -> int:
@@ -119,6 +122,17 @@ class Case:
         """The same with an inference call after the first step."""
         first, *others = (Train(x) for x in (self.x, *self.more))
         return Scenario(self.parameters, (first, Infer(self.probe), *others))
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
+
+    def once(self, name: str, build: Callable[[], T]) -> T:
+        """Return what `build` gives, built once a case: its scenarios serve every submission."""
+        if name not in self._kept:
+            self._kept[name] = build()
+        found: T = self._kept[name]
+        return found
 
     def arrays(self) -> tuple[AnyArray, ...]:
         """All arrays, in a fixed order."""
@@ -167,7 +181,7 @@ def _drawn_integers(
 def shapes(draw: st.DrawFn, *, spatial_axes: int, exact: bool) -> tuple[int, ...]:
     """Shapes (N, C) or (N, C, H, W): from one instance and one feature up, N = C included."""
     # Hypothesis favours both ends of a range: one instance stands in the middle.
-    sizes = (2, 1, 4, 8) if exact else (3, 2, 5, 1, 12, 6, 9, 4, 7)
+    sizes: tuple[int, ...] = (2, 1, 4, 8) if exact else (3, 2, 5, 1, 12, 6, 9, 4, 7)
     if spatial_axes:
         sizes = (2, 1, 4) if exact else (3, 1, 4, 2)
     features = draw(st.sampled_from((2, 3, 1, 4)))
@@ -197,7 +211,7 @@ def batches(
     scale = np.ldexp(1.0, exponent)
     if regime == "exact":
         scale = np.ldexp(1.0, draw(st.sampled_from((0, -2, 3))))
-    result = values * scale
+    result: NDArray[np.float64] = values * scale
     if regime == "ordinary":
         result = result + _column(_drawn_integers(draw, column, -3, 3), ndim)
     elif regime == "constant column":
@@ -207,9 +221,7 @@ def batches(
         result = result * np.ldexp(1.0, -draw(st.sampled_from((10, 14, 20))))
     elif regime == "large offset":
         power = draw(st.sampled_from((5, 7, 9) if single else (8, 12, 16, 20, 26)))
-        result = result + np.ldexp(1.0, power) * _column(
-            _drawn_integers(draw, column, -3, 3), ndim
-        )
+        result = result + np.ldexp(1.0, power) * _column(_drawn_integers(draw, column, -3, 3), ndim)
     elif regime == "scaled":
         powers = (-12, 12, -8, 8) if single else (-30, 30, -12, 12, -60, 60)
         exponents = [draw(st.sampled_from(powers)) for _ in range(features)]
@@ -240,9 +252,7 @@ def gradients(draw: st.DrawFn, *, shape: tuple[int, ...]) -> NDArray[np.float64]
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn, *, spatial_axes: int = 0, regime: Regime | None = None
-) -> Case:
+def cases(draw: st.DrawFn, *, spatial_axes: int = 0, regime: Regime | None = None) -> Case:
     """Whole cases: a batch with all that a layer needs to be asked about it.
 
     Args:
@@ -255,18 +265,17 @@ def cases(
     """
     if spatial_axes not in range(4):
         raise ValueError(f"spatial_axes is {spatial_axes!r}, but must be 0, 1, 2 or 3")
-    if regime is None:
-        regime = draw(st.sampled_from(REGIMES))
-    elif regime not in REGIMES:
+    if regime not in (None, *REGIMES):
         raise ValueError(f"regime is {regime!r}, but must be one of {', '.join(REGIMES)}")
+    kind: Regime = regime if regime is not None else draw(st.sampled_from(REGIMES))
     single = draw(st.sampled_from((False, False, False, True)))
-    shape = draw(shapes(spatial_axes=spatial_axes, exact=regime == "exact"))
-    if regime == "large batch":
+    shape = draw(shapes(spatial_axes=spatial_axes, exact=kind == "exact"))
+    if kind == "large batch":
         shape = (draw(st.sampled_from((32, 50, 128) if not spatial_axes else (8, 12))), *shape[1:])
-    x = draw(batches(shape=shape, regime=regime, single=single))
+    x = draw(batches(shape=shape, regime=kind, single=single))
     features = shape[1]
     vector = (features,)
-    small: Regime = "exact" if regime == "exact" else "ordinary"
+    small: Regime = "exact" if kind == "exact" else "ordinary"
     sizes = [draw(st.sampled_from((3, 2, 5))) for _ in range(2)]
     more = tuple(
         draw(batches(shape=(size, *shape[1:]), regime=small, single=single)) for size in sizes
@@ -286,7 +295,7 @@ def cases(
     dtype: Any = np.float32 if single else np.float64
     return Case(
         index=0,
-        regime=regime,
+        regime=kind,
         x=x.astype(dtype),
         grad=draw(gradients(shape=shape)).astype(dtype),
         gamma=gamma,

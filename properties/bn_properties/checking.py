@@ -56,7 +56,7 @@ class Judgement:
     ratio: float
     """The worst error over its bound; more than 1 is a failure. Infinite for NaN or a miss of equality."""  # noqa: E501
     index: tuple[int, ...] | None
-    """Where; None when nothing could be judged."""
+    """Where; None, and the errors 0, when the comparison holds."""
     absolute: float
     relative: float
 
@@ -73,25 +73,25 @@ def judge(check: Check) -> Judgement:
     """
     got = np.asarray(check.got, np.float64)
     expected = check.expected
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        error = np.abs(got - expected)
-        error = np.where(np.isfinite(got), error, np.inf)
-        bound = np.zeros_like(error) if check.bound is None else np.broadcast_to(
-            check.bound, error.shape
-        )
-        ratio: Array = np.where(error == 0.0, 0.0, error / bound)
-        ratio = np.where(np.isinf(bound), 0.0, ratio)
-    if np.isnan(bound).any() or np.isnan(expected).any():
-        raise ArithmeticError(f"{check.quantity}: the expected value or its bound is NaN")
-    if ratio.size == 0:
+    if got.size == 0:
         return Judgement(0.0, None, 0.0, 0.0)
-    flat = int(np.argmax(ratio))
-    index = tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
-    size = float(np.abs(expected[index]))
-    absolute = float(error[index])
-    return Judgement(
-        float(ratio[index]), index, absolute, absolute / size if size else np.inf if absolute else 0
-    )
+    bound = np.zeros(()) if check.bound is None else check.bound
+    with np.errstate(all="ignore"):
+        error = np.abs(got - expected)
+        ratio: Array = error / bound
+        worst = float(ratio.max())
+        if not worst <= 1.0:  # too large, or NaN: look closely
+            if np.isnan(bound).any():
+                raise ArithmeticError(f"{check.quantity}: the bound is NaN")
+            error = np.where(np.isfinite(got) & np.isfinite(expected), error, np.inf)
+            ratio = np.where(error == 0.0, 0.0, error / bound)
+            ratio = np.where(np.isinf(np.broadcast_to(bound, ratio.shape)), 0.0, ratio)
+            worst = float(ratio.max())
+    if worst <= 1.0:
+        return Judgement(worst, None, 0.0, 0.0)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+    size, absolute = abs(float(expected[index])), float(error[index])
+    return Judgement(worst, index, absolute, absolute / size if size else np.inf)
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,9 +54,7 @@ def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
         value = getattr(setup, name)
         if value is not None:
             inputs[name] = ArrayRecord.of(value)
-    return Call(
-        call="construct", inputs=inputs, got={}, expected={}, bound={}, intermediates={}
-    )
+    return Call(call="construct", inputs=inputs, got={}, expected={}, bound={}, intermediates={})
 
 
 def _call(

@@ -18,30 +18,44 @@ from bn_properties.checking import Failing, Observations, OracleAnswers, allowed
 from bn_properties.invariant import Property
 from bn_properties.subject import AnyArray
 
-MAX_TRIALS = 1500
-"""How many cases one reduction may try: about a second with a small submission."""
+MAX_TRIALS = 1000
+"""How many cases one reduction may try: most need a hundred."""
 
 Fails = Callable[[Case], bool]
 
 
+class _Trials:
+    """Tries simpler cases one after the other, and stops when there were too many."""
+
+    def __init__(self, case: Case, fails: Fails, most: int) -> None:
+        self.case = case
+        self.left = most
+        self._fails = fails
+
+    def take(self, candidate: Case) -> bool:
+        """Go on from `candidate` if it still fails."""
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        if not self._fails(candidate):
+            return False
+        self.case = candidate
+        return True
+
+
 def reduce(case: Case, fails: Fails, max_trials: int = MAX_TRIALS) -> Case:
     """Return the simplest case found on which `fails` still holds; `fails(case)` must hold."""
-    trials = 0
-    changed = True
-    while changed:
-        changed = False
-        for simplify in _PASSES:
-            advanced = True
-            while advanced:
-                advanced = False
-                for candidate in simplify(case):
-                    trials += 1
-                    if trials > max_trials:
-                        return case
-                    if fails(candidate):
-                        case, advanced, changed = candidate, True, True
-                        break
-    return case
+    trials = _Trials(case, fails, max_trials)
+    while trials.left > 0:
+        before = trials.case
+        for structural in _STRUCTURAL:
+            # Each candidate drops something, so this ends; what remains is asked again.
+            while any(trials.take(candidate) for candidate in structural(trials.case)):
+                pass
+        _simplify_numbers(trials)
+        if trials.case is before:
+            break
+    return trials.case
 
 
 def minimise(failing: Failing, property_: Property, seen: Observations) -> Failing:
@@ -144,39 +158,44 @@ def _neutral_parameters(case: Case) -> Iterator[Case]:
         )
 
 
-def _simpler_arrays(case: Case) -> Iterator[Case]:
-    """Whole arrays at once: all zero, all one, or all rounded."""
-    for name, array, put in _arrays(case):
-        options = [np.zeros_like(array), np.ones_like(array), np.rint(array)]
-        if name == "running_var":
-            options = options[1:]
-        for option in options:
-            if _total(option) < _total(array):
-                yield put(option)
+def _simplify_numbers(trials: _Trials) -> None:
+    """Whole arrays at once first, then number by number, each from the simplest value up."""
+    for name, index in _names(trials.case):
+        for option in (0.0, 1.0):
+            array = _get(trials.case, name, index)
+            if (array == option).all():
+                break
+            simpler = np.full_like(array, option)
+            if _allowed(name, simpler) and trials.take(_put(trials.case, name, index, simpler)):
+                break
+        for where in np.ndindex(_get(trials.case, name, index).shape):
+            for value in _simpler(float(_get(trials.case, name, index)[where])):
+                changed = _get(trials.case, name, index).copy()
+                changed[where] = value
+                exact = float(changed[where]) == value
+                if exact and _allowed(name, changed):
+                    if trials.take(_put(trials.case, name, index, changed)):
+                        break
 
 
-def _simpler_numbers(case: Case) -> Iterator[Case]:
-    for name, array, put in _arrays(case):
-        for index in np.ndindex(array.shape):
-            value = float(array[index])
-            for simpler in _simpler(value):
-                if name == "running_var" and simpler <= 0:
-                    continue
-                changed = array.copy()
-                changed[index] = simpler
-                if float(changed[index]) == simpler:
-                    yield put(changed)
+def _allowed(name: str, array: AnyArray) -> bool:
+    return name != "running_var" or bool((array > 0).all())
 
 
-def _arrays(case: Case) -> Iterator[tuple[str, AnyArray, Callable[[AnyArray], Case]]]:
-    for name in ("x", "grad", "gamma", "beta", "running_mean", "running_var", "probe"):
-        yield name, getattr(case, name), lambda a, name=name: replace(case, **{name: a})  # type: ignore[misc]
-    for index, batch in enumerate(case.more):
-        yield (
-            "more",
-            batch,
-            lambda a, index=index: replace(case, more=_with(case.more, index, a)),  # type: ignore[misc]
-        )
+def _names(case: Case) -> list[tuple[str, int]]:
+    plain = ("grad", "beta", "running_mean", "running_var", "gamma", "x", "probe")
+    return [(name, 0) for name in plain] + [("more", index) for index in range(len(case.more))]
+
+
+def _get(case: Case, name: str, index: int) -> AnyArray:
+    array: AnyArray = case.more[index] if name == "more" else getattr(case, name)
+    return array
+
+
+def _put(case: Case, name: str, index: int, array: AnyArray) -> Case:
+    if name == "more":
+        return replace(case, more=_with(case.more, index, array))
+    return replace(case, **{name: array})  # type: ignore[arg-type]
 
 
 def _cost(value: float) -> tuple[int, float, bool]:
@@ -192,11 +211,6 @@ def _simpler(value: float) -> Iterator[float]:
             yield candidate
 
 
-def _total(array: AnyArray) -> tuple[int, float]:
-    costs = [_cost(float(value)) for value in array.ravel()]
-    return (sum(cost[0] for cost in costs), sum(cost[1] for cost in costs))
-
-
 def _without(array: AnyArray, row: int) -> AnyArray:
     return np.delete(array, row, axis=0)
 
@@ -205,12 +219,10 @@ def _with(batches: tuple[AnyArray, ...], index: int, batch: AnyArray) -> tuple[A
     return (*batches[:index], batch, *batches[index + 1 :])
 
 
-_PASSES = (
+_STRUCTURAL = (
     _fewer_rows,
     _fewer_features,
     _less_space,
     _shorter_others,
     _neutral_parameters,
-    _simpler_arrays,
-    _simpler_numbers,
 )

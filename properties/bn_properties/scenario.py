@@ -170,7 +170,7 @@ def _step(layer: Layer, features: int, step: Step) -> Seen:
         try:
             gradient = layer.backward(grad)
         except SubjectError as error:
-            answers.update(dz=error, dgamma=error, dbeta=error)
+            answers |= {"dz": error, "dgamma": error, "dbeta": error}
         else:
             answers["dz"] = _attempt("dz", gradient.dz, step.x.shape)
             answers["dgamma"] = _attempt("dgamma", gradient.dgamma, (features,), step.x.ndim)
@@ -179,7 +179,7 @@ def _step(layer: Layer, features: int, step: Step) -> Seen:
     try:
         statistics = layer.statistics()
     except SubjectError as error:
-        answers.update(running_mean=error, running_var=error)
+        answers |= {"running_mean": error, "running_var": error}
     else:
         ndim = step.x.ndim
         answers["running_mean"] = _attempt("running_mean", statistics.mean, (features,), ndim)

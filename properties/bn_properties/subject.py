@@ -45,7 +45,7 @@ class SubjectError(Exception):
 
 @dataclass(frozen=True)
 class Gradient:
-    """The answer to a backward pass; a quantity that is missing stands as the error that says so."""
+    """The answer to a backward pass; a missing quantity stands as the error that says so."""
 
     dz: AnyArray | SubjectError
     dgamma: AnyArray | SubjectError

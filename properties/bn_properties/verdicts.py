@@ -39,6 +39,7 @@ def _write_number(value: float) -> float | str:
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"enum": sorted(_NON_FINITE)}]}
 
+
 def _read_number(value: Any) -> Any:
     return _NON_FINITE.get(value, value) if isinstance(value, str) else value
 
@@ -203,7 +204,7 @@ class Call(Record):
 
 
 class Counterexample(Record):
-    """The smallest case found on which a property fails, with everything that a page shows of it."""
+    """The smallest failing case found, with everything that a page shows of it."""
 
     seed: int
     case: int

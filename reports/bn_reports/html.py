@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,12 +61,8 @@ def class_page(results: Results) -> str:
 def write_html(results: Results, folder: Path) -> Path:
     """Write the class page and every submission's page into `folder`; return the class page.
 
-    Raises `ValueError` if two submissions have the same id, and `OSError` if a page cannot be
-    written.
+    Raises `OSError` if a page cannot be written.
     """
-    for name, times in Counter(each.id for each in results.submissions).items():
-        if times > 1:
-            raise ValueError(f"{times} submissions have the id {name!r}")
     for submission in results.submissions:
         page = submission_page(submission, results)
         write_whole(folder / _FOLDER / page_name(submission.id), page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bn_properties.verdicts import SCHEMA_VERSION, Results, SubmissionResult
+from bn_properties.verdicts import Results, SubmissionResult
 from pydantic import ValidationError
 
 from bn_reports.files import write_whole
@@ -27,13 +27,8 @@ def read_results(path: Path) -> Results:
     `write_results` writes; `OSError` if there is no reading it.
     """
     try:
-        results = Results.model_validate_json(path.read_bytes())
+        return Results.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "content"
         raise ValueError(f"{path}: {field}: {first['msg']}") from error
-    if results.schema_version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path}: schema_version: expected {SCHEMA_VERSION}, found {results.schema_version}"
-        )
-    return results

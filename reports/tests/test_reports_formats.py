@@ -44,7 +44,7 @@ def backward(hostile: str = "") -> Counterexample:
     z = record([[1.0, 2.0], [3.0, -0.1]])
     call = Call(
         call="train" + hostile,
-        inputs={"z" + hostile: z, "gamma": record([1, 1]), "eps": 1e-5, "mode": "train" + hostile},
+        inputs={"z" + hostile: z, "gamma": record([1, 1]), "eps": 1e-5},
         got={"y": record([[-1.0, np.nan], [1.0, np.inf]])},
         expected={"y": record([[-1.0, 1.0], [1.0, -1.0]])},
         bound={"y": ArrayRecord.of(bound)},
@@ -52,7 +52,7 @@ def backward(hostile: str = "") -> Counterexample:
     )
     last = Call(
         call="backward",
-        inputs={"dy": record([[1, 0], [0, 1]], "int64"), "momentum": None},
+        inputs={"dy": record([[1, 0], [0, 1]], "int64")},
         got={"dz": ArrayRecord.of(got), "dgamma": record([0.1, 0.2, 0.3])},
         expected={
             "dz": ArrayRecord.of(expected),
@@ -288,10 +288,9 @@ def test_every_id_has_its_own_page(tmp_path: Path) -> None:
     assert written == {Path(link).name for link in Page(index.read_text("utf-8")).links[1:]}
 
 
-def test_two_submissions_of_one_id_are_refused(tmp_path: Path) -> None:
-    twice = run(submission("ada", Status.CORRECT), submission("ada", Status.CORRECT))
-    with pytest.raises(ValueError, match="2 submissions have the id 'ada'"):
-        write_html(twice, tmp_path)
+def test_two_submissions_of_one_id_are_refused() -> None:
+    with pytest.raises(ValueError, match="submission id 'ada'"):
+        run(submission("ada", Status.CORRECT), submission("ada", Status.CORRECT))
 
 
 def test_the_class_is_worst_first_in_page_and_terminal() -> None:
@@ -368,7 +367,7 @@ GOOD = json.loads(run(submission("ada", Status.CORRECT)).model_dump_json())
         ("\udcff", "content: "),
         (json.dumps(GOOD | {"seed": "x"}), "seed: "),
         (json.dumps(GOOD | {"more": 1}), "more: "),
-        (json.dumps(GOOD | {"schema_version": 2}), "schema_version: expected 1, found 2"),
+        (json.dumps(GOOD | {"schema_version": 2}), "schema_version: "),
         (
             json.dumps(GOOD | {"submissions": [GOOD["submissions"][0] | {"status": "fine"}]}),
             "submissions.0.status: ",

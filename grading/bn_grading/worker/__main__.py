@@ -61,7 +61,9 @@ class Worker:
             try:
                 self._names = vars(importlib.import_module(header["module"]))
             except ImportError as error:
-                raise loading.LoadError(f"{header['module']} cannot be imported: {error}") from error
+                raise loading.LoadError(
+                    f"{header['module']} cannot be imported: {error}"
+                ) from error
         else:
             self._names = loading.load(
                 header["source"], self._filename, header["others"], header["runtime"]
@@ -161,9 +163,11 @@ def main() -> None:
             header, arrays = wire.read(requests)
         except EOFError:
             return
+        hold = header.pop("hold", False)
         replies.write(worker.answer(header, arrays))
-        replies.flush()
-        sys.stdout.flush()
+        if not hold:
+            replies.flush()
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

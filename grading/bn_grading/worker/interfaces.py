@@ -38,8 +38,8 @@ class Layer(Protocol):
 
 
 def present(spec: Spec, names: dict[str, Any]) -> bool:
-    """Whether the submission defines what the interface needs to begin with."""
-    wanted = spec["classes"] if spec["kind"] != "functions" else [spec["forward"]]
+    """Whether the submission defines a name by which the interface is recognised."""
+    wanted = spec["identified_by"] if spec["kind"] == "functions" else spec["classes"]
     return any(name in names for name in wanted)
 
 

@@ -48,9 +48,7 @@ def encode(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
     Raises:
         KeyError: an array's dtype is not one of those that may travel.
     """
-    listed = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
-    for _, dtype, _ in listed:
-        _DTYPES[dtype]
+    listed = [(name, _DTYPES[array.dtype.str].str, array.shape) for name, array in arrays.items()]
     body = b"".join(array.tobytes() for array in arrays.values())
     text = json.dumps({**header, "arrays": listed}).encode()
     return _LENGTHS.pack(len(text), len(body)) + text + body

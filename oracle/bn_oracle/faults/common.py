@@ -59,9 +59,7 @@ def closed_form(t: Trace) -> Any:
 def routes(t: Trace, direct: float = 1.0, variance: float = 1.0, mean: float = 1.0) -> Any:
     """Return dz as the sum of its three routes, each with a weight."""
     return (
-        direct * (t.du / t.s)
-        + variance * (t.dvar * 2 * centred(t) / t.n)
-        + mean * (t.dmean / t.n)
+        direct * (t.du / t.s) + variance * (t.dvar * 2 * centred(t) / t.n) + mean * (t.dmean / t.n)
     )
 
 

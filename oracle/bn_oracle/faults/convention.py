@@ -68,13 +68,32 @@ FAULTS: tuple[Fault, ...] = (
         family="convention",
         wrong=r"M \leftarrow 0.99\,M + 0.01\,\mu_B",
         right=r"M \leftarrow k\,M + (1-k)\,\mu_B",
-        explanation="Keras keeps 0.99 of the old average by default. Here the weights come from the "
-        "momentum that is set on the layer.",
+        explanation="Keras keeps 0.99 of the old average by default. Here the weights come from "
+        "the momentum that is set on the layer.",
         anchor="note-9",
         killed_by="running.mean_recurrence",
         replaces={
             "next_mean": lambda t: 0.99 * t.running_mean + 0.01 * t.mean,
             "next_var": lambda t: 0.99 * t.running_var + 0.01 * batch_var(t),
+        },
+    ),
+    Fault(
+        id="first-batch-initialises",
+        title="the first batch replaces the initial running statistics",
+        family="convention",
+        wrong=r"M_1 = \mu_{B,1}, \quad V_1 = \sigma_{B,1}^2",
+        right=r"M_1 = k\,M_0 + (1-k)\,\mu_{B,1}, \quad V_1 = k\,V_0 + (1-k)\,\sigma_{B,1}^2",
+        explanation="The course starts from given initial values and averages from the first batch "
+        "on. Starting from the first batch is another convention.",
+        anchor="note-9",
+        killed_by="running.mean_recurrence",
+        replaces={
+            "next_mean": lambda t: (
+                t.mean if t.steps_taken == 1 else blend(t, t.running_mean, t.mean)
+            ),
+            "next_var": lambda t: (
+                batch_var(t) if t.steps_taken == 1 else blend(t, t.running_var, batch_var(t))
+            ),
         },
     ),
 )

@@ -130,8 +130,8 @@ FAULTS: tuple[Fault, ...] = (
         family="training",
         wrong=r"u_i = \frac{z_i-\mu_B}{\sqrt{\sigma_B^2}+\epsilon}",
         right=r"u_i = \frac{z_i-\mu_B}{\sqrt{\sigma_B^2+\epsilon}}",
-        explanation="ε is added to the variance, under the root. The backward pass here follows the "
-        "right formula, so it does not even fit its own forward pass.",
+        explanation="ε is added to the variance, under the root. The backward pass here follows "
+        "the right formula, so it does not even fit its own forward pass.",
         anchor="real-training",
         killed_by="training.agreement",
         replaces={

@@ -34,10 +34,7 @@ def _by_own_batch(t: Trace) -> object:
 
 
 def _by_last_batch(t: Trace) -> object:
-    if t.trained is None:
-        mean, var = t.running_mean, t.running_var
-    else:
-        mean, var = t.mean, t.var
+    mean, var = (0.0, 1.0) if t.trained is None else (t.mean, t.var)
     return t.gamma * ((t.z - mean) / np.sqrt(var + t.eps)) + t.beta
 
 
@@ -148,8 +145,8 @@ FAULTS: tuple[Fault, ...] = (
         family="inference",
         wrong=r"\hat z = \gamma z + \beta",
         right=INFERENCE,
-        explanation="γ and β were learned for normalised values. At inference, the running mean and "
-        "variance do the normalising.",
+        explanation="γ and β were learned for normalised values. At inference, the running mean "
+        "and variance do the normalising.",
         anchor="note-10",
         killed_by="inference.affine_fold",
         replaces={"infer": lambda t: t.gamma * t.z + t.beta},
@@ -160,8 +157,8 @@ FAULTS: tuple[Fault, ...] = (
         family="inference",
         wrong=r"\hat z = z",
         right=INFERENCE,
-        explanation="Batch norm still acts at inference, as a fixed affine map. Only its statistics "
-        "change from those of the batch to the running ones.",
+        explanation="Batch norm still acts at inference, as a fixed affine map. Only its "
+        "statistics change from those of the batch to the running ones.",
         anchor="note-10",
         killed_by="inference.affine_fold",
         replaces={"infer": lambda t: t.z},
@@ -218,8 +215,9 @@ FAULTS: tuple[Fault, ...] = (
         anchor="note-13",
         killed_by="inference.affine_fold",
         replaces={
-            "infer": lambda t: np.sqrt(t.running_var) * ((t.z - t.running_mean) / t.s)
-            + t.running_mean,
+            "infer": lambda t: (
+                np.sqrt(t.running_var) * ((t.z - t.running_mean) / t.s) + t.running_mean
+            ),
         },
     ),
     Fault(
@@ -267,7 +265,7 @@ FAULTS: tuple[Fault, ...] = (
         explanation="The statistics of one batch are a noisy estimate, and the running averages "
         "are there to smooth it. Use the running mean and variance.",
         anchor="real-inference",
-        killed_by="running.mean_recurrence",
+        killed_by="inference.affine_fold",
         replaces={"infer": _by_last_batch},
     ),
     Fault(
@@ -288,8 +286,8 @@ FAULTS: tuple[Fault, ...] = (
         family="inference",
         wrong=MOVED,
         right=KEPT,
-        explanation="Only training collects statistics. Updated first, they also carry the batch at "
-        "hand into the output of inference.",
+        explanation="Only training collects statistics. Updated first, they also carry the batch "
+        "at hand into the output of inference.",
         anchor="real-inference",
         killed_by="inference.no_state_change",
         replaces={"infer_s": _moved_root},

@@ -13,14 +13,14 @@ BOTH = RUNNING_MEAN + r", \quad " + RUNNING_VAR
 
 
 def _shared_mean(t: Trace) -> Array:
-    mean = t.z.mean(axis=0)
+    mean: Array = t.z.mean(axis=0)
     if t.mean is t.running_mean:
         t.running_mean = mean
     return mean
 
 
 def _shared_var(t: Trace) -> Array:
-    var = ((t.z - t.mean) ** 2).mean(axis=0)
+    var: Array = ((t.z - t.mean) ** 2).mean(axis=0)
     if t.var is t.running_var:
         t.running_var = var
     return var
@@ -157,9 +157,7 @@ FAULTS: tuple[Fault, ...] = (
         killed_by="running.mean_recurrence",
         replaces={
             "next_mean": lambda t: blend(t, blend(t, t.running_mean, t.mean), t.mean),
-            "next_var": lambda t: blend(
-                t, blend(t, t.running_var, batch_var(t)), batch_var(t)
-            ),
+            "next_var": lambda t: blend(t, blend(t, t.running_var, batch_var(t)), batch_var(t)),
         },
     ),
     Fault(
@@ -180,8 +178,8 @@ FAULTS: tuple[Fault, ...] = (
         family="running",
         wrong=r"V \leftarrow V",
         right=RUNNING_VAR,
-        explanation="The update must be written back to where inference reads it. Here the mean is, "
-        "but the variance stays at its initial value.",
+        explanation="The update must be written back to where inference reads it. Here the mean "
+        "is, but the variance stays at its initial value.",
         anchor="real-running",
         killed_by="running.variance_recurrence",
         replaces={"next_var": lambda t: t.running_var},
@@ -240,8 +238,8 @@ FAULTS: tuple[Fault, ...] = (
         family="running",
         wrong=r"V \leftarrow k\,V + (1-k)\,\frac{1}{B-1}\sigma_B^2",
         right=RUNNING_VAR,
-        explanation="Bessel's correction is the factor B/(B − 1), whose numerator is lost here. The "
-        "quotient shrinks towards zero as batches grow.",
+        explanation="Bessel's correction is the factor B/(B − 1), whose numerator is lost here. "
+        "The quotient shrinks towards zero as batches grow.",
         anchor="note-7",
         killed_by="running.variance_recurrence",
         replaces={"next_var": lambda t: blend(t, t.running_var, t.var / max(t.n - 1, 1))},
@@ -393,25 +391,6 @@ FAULTS: tuple[Fault, ...] = (
             "next_var": lambda t: blend(
                 t, t.running_var, ((t.z - t.running_mean) ** 2).mean(axis=0)
             ),
-        },
-    ),
-    Fault(
-        id="first-batch-initialises",
-        title="the first batch replaces the initial running statistics",
-        family="running",
-        wrong=r"M_1 = \mu_{B,1}, \quad V_1 = \sigma_{B,1}^2",
-        right=r"M_1 = k\,M_0 + (1-k)\,\mu_{B,1}, \quad V_1 = k\,V_0 + (1-k)\,\sigma_{B,1}^2",
-        explanation="The course starts from given initial values and averages from the first batch "
-        "on. Starting from the first batch is another convention.",
-        anchor="note-9",
-        killed_by="running.mean_recurrence",
-        replaces={
-            "next_mean": lambda t: t.mean
-            if t.steps_taken == 1
-            else blend(t, t.running_mean, t.mean),
-            "next_var": lambda t: batch_var(t)
-            if t.steps_taken == 1
-            else blend(t, t.running_var, batch_var(t)),
         },
     ),
 )

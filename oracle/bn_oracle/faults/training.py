@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bn_oracle.faults.common import (
-    RUNNING_VAR,
     TRAINING,
     bessel,
     blend,
@@ -20,12 +21,12 @@ MEAN = r"\mu_B = \frac1B\sum_i z_i"
 VAR = r"\sigma_B^2 = \frac1B\sum_i (z_i-\mu_B)^2"
 
 
-def _row_u(t: Trace) -> object:
+def _row_u(t: Trace) -> Any:
     mean, var = t.z.mean(axis=1, keepdims=True), t.z.var(axis=1, keepdims=True)
     return (t.z - mean) / np.sqrt(var + t.eps)
 
 
-def _row_dz(t: Trace) -> object:
+def _row_dz(t: Trace) -> Any:
     product = (t.du * t.u).mean(axis=1, keepdims=True)
     s = np.sqrt(t.z.var(axis=1, keepdims=True) + t.eps)
     return (t.du - t.du.mean(axis=1, keepdims=True) - t.u * product) / s
@@ -82,6 +83,30 @@ FAULTS: tuple[Fault, ...] = (
         anchor="real-training",
         killed_by="training.scale_relation",
         replaces={"u": lambda t: centred(t) / (t.var + t.eps), "dz": closed_form},
+    ),
+    Fault(
+        id="no-root-in-training-output",
+        title="the root is missing in the training output, but not in the gradient's chain",
+        family="training",
+        wrong=r"u_i = \frac{z_i-\mu_B}{\sigma_B^2+\epsilon}",
+        right=U,
+        explanation="Dividing by the variance gives values whose spread depends on the units of "
+        "the input. The gradient has the root, so it belongs to another function.",
+        anchor="real-training",
+        killed_by="training.scale_relation",
+        replaces={"u": lambda t: centred(t) / (t.var + t.eps)},
+    ),
+    Fault(
+        id="no-root-in-training",
+        title="the square root is missing in the training output and its gradient",
+        family="training",
+        wrong=r"s = \sigma_B^2+\epsilon",
+        right=r"s = \sqrt{\sigma_B^2+\epsilon}",
+        explanation="The denominator is a standard deviation, so it needs a square root. Inference "
+        "has it, so the two modes disagree.",
+        anchor="real-training",
+        killed_by="training.scale_relation",
+        replaces={"s": lambda t: t.var + t.eps},
     ),
     Fault(
         id="no-root-everywhere",
@@ -310,7 +335,7 @@ FAULTS: tuple[Fault, ...] = (
         title="the training batch is centred by its mean, but scaled by the running variance",
         family="training",
         wrong=r"u_i = \frac{z_i-\mu_B}{\sqrt{V+\epsilon}}",
-        right=RUNNING_VAR + r",\quad " + TRAINING,
+        right=TRAINING,
         explanation="The batch variance normalises the batch, and the running variance waits for "
         "inference. Two names that differ in one prefix are easily mistaken for each other.",
         anchor="real-training",

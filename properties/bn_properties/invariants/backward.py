@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from bn_oracle.arrays import Array, from_rows
@@ -63,9 +64,10 @@ def input_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 def zero_gradient_sum(case: Case, ask: Ask) -> Iterator[Check]:
     """The gradients of a feature's inputs sum to zero over the batch."""
     got = widen(ask.seen(case.training)[0].array("dz"))
-    room = feature_sum(ask.answer(case.training)[0].bound("dz"))
-    # The property's own sum rounds in float64: B terms.
-    room = room + case.batch_size * 2.0**-53 * feature_sum(np.abs(got))
+    want = ask.answer(case.training)[0]
+    # The property's own sum of B terms rounds in float64; a right term is within its bound.
+    size = np.abs(want.expected["dz"]) + want.bound("dz")
+    room = feature_sum(want.bound("dz") + case.batch_size * 2.0**-53 * size)
     yield Check("Σ dz", feature_sum(got), np.zeros(case.features), room)
 
 
@@ -87,10 +89,11 @@ def normalised_identity(case: Case, ask: Ask) -> Iterator[Check]:
     square = record.var + record.eps
     expected = record.gamma / record.std * (record.eps / square) * want.expected["dgamma"]
     # dz by its bound, u by the oracle's own (which its dγ bound holds too), the sum by B roundings.
+    size = np.abs(want.expected["dz"]) + want.bound("dz")
     room = (
         feature_sum(spread(want.bound("dz"), u))
-        + feature_sum(np.abs(got)) * 2.0**-50 * (1 + np.abs(record.rows).max(axis=0) / record.std)
-        + (case.batch_size + 2) * 2.0**-53 * feature_sum(np.abs(got * u))
+        + feature_sum(size) * 2.0**-50 * (1 + np.abs(record.rows).max(axis=0) / record.std)
+        + (case.batch_size + 2) * 2.0**-53 * feature_sum(spread(size, u))
         + spread(want.bound("dgamma"), record.gamma / record.std)
         + 8 * 2.0**-53 * np.abs(expected)
     )
@@ -106,6 +109,31 @@ def normalised_identity(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def finite_differences(case: Case, ask: Ask) -> Iterator[Check]:
     """The input gradient predicts how the submission's own training output moves."""
+    plan = case.once("differences", lambda: _differences(case, ask))
+    if plan is None:
+        return
+    observed = np.zeros(case.features)
+    for weight, scenario in plan.points:
+        seen = plan.grad * widen(ask.seen(scenario)[0].array("out"))
+        observed = observed + weight * feature_sum(seen)
+    got = feature_sum(widen(ask.seen(case.training)[0].array("dz")) * plan.direction)
+    # Both sides are the submission's; what is bounded is how far they may lie apart.
+    yield Check("Σ dz·hd", got, observed, plan.room)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where to take differences, and how far they may be off."""
+
+    points: tuple[tuple[float, Scenario], ...]
+    """Weights and the batches at z ± hd and z ± hd/2."""
+    direction: Array
+    grad: Array
+    room: Array
+
+
+def _differences(case: Case, ask: Ask) -> _Plan | None:
+    """Plan a central difference with one Richardson step; None where z ± hd would be rounded."""
     want = ask.answer(case.training)[0]
     record = want.record
     assert record is not None
@@ -114,37 +142,29 @@ def finite_differences(case: Case, ask: Ask) -> Iterator[Check]:
     fraction = -12 if case.x.dtype == np.float64 else -5
     step = np.ldexp(1.0, np.frexp(record.std)[1] + fraction)
     direction = signs * per_feature(step, case.x)
-    scenarios = {
-        multiple: Scenario(
-            case.full_setup, (Train((case.x + multiple * direction).astype(case.x.dtype)),)
-        )
-        for multiple in (1.0, -1.0, 0.5, -0.5)
-    }
-    # What was really asked: z ± hd after rounding. Directions that rounding bent tell nothing.
-    for multiple, scenario in scenarios.items():
-        if not np.array_equal(widen(scenario.steps[0].x) - case.x, multiple * direction):
-            return
-    weights = {1.0: -1 / 6, -1.0: 1 / 6, 0.5: 4 / 3, -0.5: -4 / 3}
+    points = []
+    for multiple, weight in ((1.0, -1 / 6), (-1.0, 1 / 6), (0.5, 4 / 3), (-0.5, -4 / 3)):
+        moved = (case.x + multiple * direction).astype(case.x.dtype)
+        if not np.array_equal(widen(moved) - case.x, multiple * direction):
+            return None
+        points.append((weight, Scenario(case.full_setup, (Train(moved),))))
     grad = widen(case.grad)
-    observed: Array = np.zeros(case.features)
-    reference: Array = np.zeros(case.features)
-    room: Array = np.zeros(case.features)
-    for multiple, scenario in scenarios.items():
+    reference, room = np.zeros(case.features), np.zeros(case.features)
+    for weight, scenario in points:
         answer = ask.answer(scenario)[0]
-        weight = weights[multiple]
-        seen = widen(ask.seen(scenario)[0].array("out"))
-        observed = observed + weight * feature_sum(grad * seen)
-        reference = reference + weight * feature_sum(grad * answer.expected["out"])
-        sums = spread(answer.bound("out") + case.batch_size * 2.0**-52 * np.abs(seen), grad)
-        room = room + abs(weight) * feature_sum(sums)
-    dz = widen(ask.seen(case.training)[0].array("dz"))
-    predicted = feature_sum(dz * direction)
-    exact = feature_sum(want.expected["dz"] * direction)
+        expected = answer.expected["out"]
+        reference = reference + weight * feature_sum(grad * expected)
+        # Each output by its bound; the property's sums of B products round in float64.
+        error = answer.bound("out")
+        error = error + case.batch_size * 2.0**-52 * (np.abs(expected) + error)
+        room = room + abs(weight) * feature_sum(spread(error, grad))
     # Truncation is measured, not estimated: what the same differences of the oracle miss by.
-    truncation = np.abs(reference - exact) + room
-    room = room + truncation + feature_sum(spread(want.bound("dz"), direction))
-    room = room + case.batch_size * 2.0**-52 * feature_sum(np.abs(dz * direction))
-    yield Check("Σ dz·hd", predicted, observed, room)
+    exact = feature_sum(want.expected["dz"] * direction)
+    room = room + np.abs(reference - exact) + room
+    error = want.bound("dz")
+    error = error + case.batch_size * 2.0**-52 * (np.abs(want.expected["dz"]) + error)
+    room = room + feature_sum(spread(error, direction))
+    return _Plan(tuple(points), direction, grad, room)
 
 
 PROPERTIES = (

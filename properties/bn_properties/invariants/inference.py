@@ -24,9 +24,7 @@ def affine_fold(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, each feature is one fixed line a·z + b, made of the running statistics, γ, β and ε."""  # noqa: E501
     got = ask.seen(case.inference)[0].array("out")
     want = ask.answer(case.inference)[0]
-    slope, intercept = fold(
-        case.gamma, case.beta, case.running_mean, case.running_var, case.eps
-    )
+    slope, intercept = fold(case.gamma, case.beta, case.running_mean, case.running_var, case.eps)
     z = widen(case.probe)
     line = per_feature(slope, z) * z + per_feature(intercept, z)
     # want.bound holds the oracle's own rounding, folded or straight.
@@ -42,15 +40,13 @@ def affine_fold(case: Case, ask: Ask) -> Iterator[Check]:
 def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, an instance gives the same output alone as in company."""
     whole = ask.seen(case.inference)[0].array("out")
-    rows = tuple(case.probe[row : row + 1] for row in range(len(case.probe)))
-    alone = Scenario(case.full_setup, tuple(Infer(row) for row in rows))
+    rows = tuple(Infer(case.probe[row : row + 1]) for row in range(len(case.probe)))
+    alone = case.once("rows alone", lambda: Scenario(case.full_setup, rows))
     answers = ask.answer(alone)
     for row, seen in enumerate(ask.seen(alone)):
         got = seen.array("out")
         room = 2 * answers[row].bound("out")
-        yield Check(
-            f"inference output of row {row} alone", got, widen(whole[row : row + 1]), room
-        )
+        yield Check(f"inference output of row {row} alone", got, widen(whole[row : row + 1]), room)
 
 
 @invariant(

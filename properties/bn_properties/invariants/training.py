@@ -34,11 +34,11 @@ def agreement(case: Case, ask: Ask) -> Iterator[Check]:
 def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
     """The ε that is set on the layer is the ε in the formula: with another ε, the output changes."""  # noqa: E501
     variance = float(widen(case.x).var(axis=(0, *range(2, case.x.ndim))).max())
-    other = max(case.eps, variance) * 4.0
+    other = float(np.ldexp(1.0, int(np.frexp(max(case.eps, variance))[1]) + 2))
     if other == 0.0 or not np.isfinite(other):
         return
     setup = replace(case.full_setup, eps=other)
-    changed = Scenario(setup, (Train(case.x),))
+    changed = case.once("other ε", lambda: Scenario(setup, (Train(case.x),)))
     base, moved = ask.answer(case.training)[0], ask.answer(changed)[0]
     room = base.bound("out") + moved.bound("out")
     visible = np.abs(base.expected["out"] - moved.expected["out"]) > 4 * room
@@ -66,7 +66,7 @@ def shift_invariance(case: Case, ask: Ask) -> Iterator[Check]:
     shifted = case.x + case.x.dtype.type(step)
     if not np.array_equal(shifted - case.x.dtype.type(step), case.x):
         return  # the shift rounded: these are other numbers, not shifted ones
-    moved = Scenario(case.full_setup, (Train(shifted),))
+    moved = case.once("shifted", lambda: Scenario(case.full_setup, (Train(shifted),)))
     room = ask.answer(case.training)[0].bound("out") + ask.answer(moved)[0].bound("out")
     got = ask.seen(moved)[0].array("out")
     reference = ask.seen(case.training)[0].array("out")
@@ -83,13 +83,15 @@ def scale_relation(case: Case, ask: Ask) -> Iterator[Check]:
     """Scaling a feature by a, and ε by a², leaves the normalised values alone but for the sign of a."""  # noqa: E501
     factor = -4.0
     setup = replace(case.full_setup, eps=case.eps * factor * factor)
-    scaled = Scenario(setup, (Train(case.x * case.x.dtype.type(factor)),))
-    room = ask.answer(case.training)[0].bound("out") + ask.answer(scaled)[0].bound("out")
+    x = case.x * case.x.dtype.type(factor)
+    scaled = case.once("scaled", lambda: Scenario(setup, (Train(x),)))
+    want = ask.answer(case.training)[0]
+    room = want.bound("out") + ask.answer(scaled)[0].bound("out")
     got = ask.seen(scaled)[0].array("out")
     reference = widen(ask.seen(case.training)[0].array("out"))
     beta = per_feature(case.beta, case.x)
     # 2β − ẑ rounds twice, in float64.
-    room = room + 2.0**-52 * (2 * np.abs(beta) + np.abs(reference))
+    room = room + 2.0**-52 * (2 * np.abs(beta) + np.abs(want.expected["out"]) + room)
     yield Check("training output of −4z with 16ε", got, 2 * beta - reference, room)
 
 
@@ -102,7 +104,7 @@ def scale_relation(case: Case, ask: Ask) -> Iterator[Check]:
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     """Feeding every instance twice leaves each output alone: the batch variance divides by B, not by B−1."""  # noqa: E501
     twice = np.concatenate([case.x, case.x])
-    scenario = Scenario(case.full_setup, (Train(twice),))
+    scenario = case.once("doubled", lambda: Scenario(case.full_setup, (Train(twice),)))
     room = ask.answer(case.training)[0].bound("out")
     room = np.concatenate([room, room]) + ask.answer(scenario)[0].bound("out")
     got = ask.seen(scenario)[0].array("out")

@@ -1,0 +1,152 @@
+"""The console script, as it is installed, started in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+from bn_reports.results_json import read_results
+
+SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
+GOOD = "correct/cmu_handout.py"
+BAD = "buggy/cmu_root_plus_eps.py"
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(SCRIPT), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+
+
+def test_grade_writes_the_table_the_pages_and_the_records(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    done = run("grade", fixtures_folder / GOOD, fixtures_folder / BAD, cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.index("cmu_root_plus_eps") < done.stdout.index("cmu_handout")
+    report = tmp_path / "bnoracle-report"
+    assert (report / "index.html").is_file()
+    assert 2 == len(list((report / "submissions").glob("*.html")))
+    names = {"cmu_handout.json", "cmu_root_plus_eps.json"}
+    assert names == {path.name for path in (report / "results").iterdir()}
+    results = read_results(report / "results.json")
+    assert [("cmu_handout", "correct"), ("cmu_root_plus_eps", "incorrect")] == [
+        (submission.id, submission.status) for submission in results.submissions
+    ]
+    schema = json.loads(run("schema", cwd=tmp_path).stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((report / "results.json").read_text("utf-8")), schema)
+
+
+def test_check_shows_the_counterexample_and_the_cause(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    done = run("check", fixtures_folder / BAD, cwd=tmp_path)
+    assert (1, "") == (done.returncode, done.stderr)
+    for text in ("incorrect", "expected", "got", "√"):
+        assert text in done.stdout
+    assert [] == list(tmp_path.iterdir()), "check leaves nothing behind"
+
+
+def test_check_of_a_correct_file_ends_with_zero(tmp_path: Path, fixtures_folder: Path) -> None:
+    done = run("check", fixtures_folder / GOOD, cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "correct" in done.stdout
+
+
+@pytest.mark.torch
+def test_torch_itself_is_correct(tmp_path: Path) -> None:
+    done = run("check", "torch.nn.BatchNorm1d", cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "20/20" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["check", "missing.py"], "missing.py does not exist"),
+        (["grade", "missing"], "missing does not exist"),
+        (["grade", "empty"], "empty holds no .py file"),
+        (["check", "one.py", "--course", "nowhere"], "there is no course 'nowhere'"),
+        (["check", "one.py", "--course", "gone.toml"], "gone.toml cannot be read"),
+        (["check", "one.py", "--course", "broken.toml"], "broken.toml is not TOML"),
+        (["check", "one.py", "--course", "wrong.toml"], "wrong.toml is wrong: "),
+        (["check", "one.py", "--examples", "0"], "--examples"),
+        (["grade", "one.py", "--seed", "-1"], "--seed"),
+        (["grade", "one.py", "--jobs", "many"], "--jobs is 'many'"),
+        (["grade", "one.py", "--out", "one.py"], "--out one.py is a file"),
+        (["grade", "one.py", "--isolation", "full"], "--isolation full is not available"),
+        (["grade", "one.py", "--isolation", "most"], "--isolation"),
+        (["nothing"], "nothing"),
+        (["check", "one.py", "--no-such"], "--no-such"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_two(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one.py").write_text("x = 1\n")
+    (tmp_path / "broken.toml").write_text("id = \n")
+    (tmp_path / "wrong.toml").write_text('id = "x"\n')
+    done = run(*arguments, cwd=tmp_path)
+    assert 2 == done.returncode
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "" == done.stdout
+
+
+def test_the_class_survives_a_submission_that_exits_hangs_or_floods(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    base = "class BatchNorm1d:\n    def __init__(self, c, alpha=0.9):\n        {}\n"
+    (work / "dies.py").write_text("import os\n" + base.format("os._exit(0)"))
+    (work / "hangs.py").write_text(base.format("\n        while True: pass"))
+    (work / "floods.py").write_text(base.format("print('x' * 5_000_000)"))
+    done = run("grade", "work", "--examples", 11, cwd=tmp_path)
+    assert 0 == done.returncode, done.stderr
+    results = read_results(tmp_path / "bnoracle-report" / "results.json")
+    said = {submission.id: submission for submission in results.submissions}
+    assert {"incorrect"} == {str(submission.status) for submission in said.values()}
+    assert "exit status 0" in said["dies"].summary
+    assert "longer than 2 s" in said["hangs"].summary
+    assert "1 MiB" in said["floods"].summary
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_keeps_what_was_graded(tmp_path: Path, fixtures_folder: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copy(fixtures_folder / GOOD, work / "a_good.py")
+    (work / "b_slow.py").write_text("import time\ntime.sleep(60)\nclass BatchNorm1d: pass\n")
+    process = subprocess.Popen(
+        [str(SCRIPT), "grade", "work", "--jobs", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    written = tmp_path / "bnoracle-report" / "results" / "a_good.json"
+    deadline = time.monotonic() + 120
+    while not written.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert 130 == process.returncode
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert written.exists()

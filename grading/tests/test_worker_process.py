@@ -1,0 +1,182 @@
+"""The worker: frames, loading, results, time limits."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bn_grading.bank import CaseBank
+from bn_grading.courses import built_in
+from bn_grading.grade import grade
+from bn_grading.submissions import collect, single
+from bn_grading.worker import wire
+from bn_grading.worker.results import Absent, Unusable, plain
+from bn_properties.verdicts import Outcome, Status, SubmissionResult
+
+
+def test_a_frame_reads_back_bit_for_bit() -> None:
+    arrays = {
+        "x": np.array([[1.5, -0.0], [np.nan, np.inf]]),
+        "flags": np.array([True, False]),
+        "none": np.zeros((0, 3), np.float32),
+        "scalar": np.array(7),
+        "columns": np.arange(6.0).reshape(2, 3).T,
+    }
+    header, read = wire.read(io.BytesIO(wire.encode({"op": "train"}, arrays)))
+    assert {"op": "train"} == header
+    for name, array in arrays.items():
+        assert (array.dtype, array.shape) == (read[name].dtype, read[name].shape)
+        assert array.tobytes() == read[name].tobytes()
+        assert read[name].flags.writeable
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff\x00\x00\x00\x00",
+        wire.encode({}, {"x": np.ones(3)})[:-8] + b"",
+        b"\x00\x00\x00\x02\x00\x00\x00\x00[]",
+        b"\x00\x00\x00\x0d\x00\x00\x00\x01" + b'{"arrays":[]}' + b"x",
+        b"\x00\x00\x00\x1f\x00\x00\x00\x00" + b'{"arrays":[["x","<f8",[-1,-1]]]}'[:31],
+    ],
+)
+def test_what_is_no_frame_is_refused(data: bytes) -> None:
+    with pytest.raises((wire.WireError, EOFError)):
+        wire.read(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.ma.masked_array([1.0]), "MaskedArray"),
+        (np.asmatrix([[1.0]]), "matrix"),
+        (np.array([object()]), "dtype object"),
+        (np.array([1j]), "dtype complex128"),
+        (np.array([(1.0,)], [("a", float)]), "should be real numbers"),
+        ("text", "str"),
+        ([[1.0], [1.0, 2.0]], "does not convert"),
+        (["a"], "should be real numbers"),
+        ({1: 2}, "dict"),
+    ],
+)
+def test_what_is_not_real_numbers_is_named(value: object, reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        plain("dz", value)
+
+
+def test_what_converts_exactly_is_taken() -> None:
+    assert np.float64 == plain("dz", np.longdouble(1.5)).dtype
+    assert np.float64 == plain("dz", np.ones(2, ">f8")).dtype
+    assert (2, 1) == plain("dz", [[1], [2]]).shape
+    assert () == plain("dz", 1.5).shape
+    with pytest.raises(Absent):
+        plain("dz", None)
+
+
+CLASS = """
+import numpy as np
+class BatchNorm1d:
+    def __init__(self, num_features, alpha=0.9):
+        self.alpha, self.eps = alpha, 1e-8
+        self.BW, self.Bb = np.ones((1, num_features)), np.zeros((1, num_features))
+        self.dLdBW, self.dLdBb = np.zeros((1, num_features)), np.zeros((1, num_features))
+        self.running_M, self.running_V = np.zeros((1, num_features)), np.ones((1, num_features))
+    def forward(self, Z, eval=False):
+        {forward}
+        if eval:
+            return self.BW * (Z - self.running_M) / np.sqrt(self.running_V + self.eps) + self.Bb
+        M, V = Z.mean(axis=0), Z.var(axis=0)
+        self.running_M = self.alpha * self.running_M + (1 - self.alpha) * M
+        self.running_V = self.alpha * self.running_V + (1 - self.alpha) * V
+        self.s = np.sqrt(V + self.eps)
+        self.u = (Z - M) / self.s
+        return {out}
+    def backward(self, G):
+        {backward}
+        self.dLdBW, self.dLdBb = (G * self.u).sum(0), G.sum(0)
+        n = len(G)
+        return self.BW / self.s * (G - self.dLdBb / n - self.u * self.dLdBW / n)
+"""
+
+
+def judged(tmp_path: Path, text: str, name: str = "bn.py") -> SubmissionResult:
+    path = tmp_path / name
+    path.write_text(text)
+    return grade(single(str(path)), None, list(built_in().values()), CaseBank(0, 22))
+
+
+def written(forward: str = "", out: str = "self.BW * self.u + self.Bb", backward: str = "") -> str:
+    return CLASS.format(forward=forward or "pass", out=out, backward=backward or "pass")
+
+
+def test_the_class_that_the_other_tests_spoil_is_correct(tmp_path: Path) -> None:
+    result = judged(tmp_path, written(forward="print('hello')"))
+    assert Status.CORRECT == result.status, result.summary
+    assert result.output.startswith("hello")
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "message"),
+    [
+        (written(out="np.ma.masked_array(self.BW * self.u + self.Bb)"), "MaskedArray"),
+        (written(out="(self.BW * self.u + self.Bb) + 0j"), "complex128"),
+        (written(out="(self.BW * self.u + self.Bb)[:1]"), "shape"),
+        (written(out="(self.BW * self.u + self.Bb) * np.nan"), "nan"),
+        (written(forward="raise KeyError('lost')"), "KeyError: 'lost'"),
+        (written(forward="import sys; sys.exit(0)"), "sys.exit"),
+        (written(backward="import os; os._exit(0)"), "backward ends its process"),
+        (written(backward="import os; os.kill(os.getpid(), 9)"), "SIGKILL"),
+        (written(backward="import time; time.sleep(30)"), "backward takes longer than 2 s"),
+        (written(forward="import os; os.write(1, b'x' * 3_000_000)"), "1 MiB"),
+        (written(forward="import bn_oracle"), "No module named 'bn_oracle'"),
+        (written(forward="np.product([1])"), "NumPy 2 removed this name"),
+    ],
+)
+def test_what_a_call_does_wrong_is_the_submissions_own(
+    tmp_path: Path, spoiled: str, message: str
+) -> None:
+    result = judged(tmp_path, spoiled)
+    assert Status.INCORRECT == result.status
+    failing = [p for p in result.properties if p.status is Outcome.FAIL]
+    assert any(message in p.message for p in failing), [p.message for p in failing]
+    assert Outcome.ERROR not in {p.status for p in result.properties}
+
+
+def test_imports_that_are_not_there_get_stand_ins(tmp_path: Path) -> None:
+    text = (
+        "from cs231n.layers import *\nfrom .utils import thing\nimport matplotlib.pyplot as plt\n"
+        "from mytorch.nn import Module\nimport torch\nclass Other(Module):\n    pass\n"
+    )
+    assert Status.CORRECT == judged(tmp_path, text + written()).status
+
+
+def test_the_other_files_of_a_folder_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    folder.mkdir()
+    (folder / "helpers.py").write_text("import numpy as np\ndef root(v):\n    return np.sqrt(v)\n")
+    text = "from helpers import root\n" + written().replace("np.sqrt(V", "root(V")
+    (folder / "batchnorm.py").write_text(text)
+    (submission,) = collect([str(folder.parent)])
+    assert "student" == submission.id
+    result = grade(submission, None, list(built_in().values()), CaseBank(0, 22))
+    assert Status.CORRECT == result.status, result.summary
+
+
+def test_two_files_that_define_the_class_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    folder.mkdir()
+    (folder / "old.py").write_text(written())
+    (folder / "new.py").write_text(written())
+    result = grade(single(str(folder)), None, list(built_in().values()), CaseBank(0, 22))
+    assert Status.UNUSABLE == result.status
+    assert "new.py, old.py" in result.summary
+
+
+def test_ids_that_collide_become_paths(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bn.py").write_text(written())
+    found = collect([str(tmp_path / "a"), str(tmp_path / "b" / "bn.py")])
+    assert [str(tmp_path / "a" / "bn"), str(tmp_path / "b" / "bn")] == [s.id for s in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bn_oracle.conventions import Convention
 from bn_properties.cases import Case, digest, draw_cases
 from bn_properties.checking import OracleAnswers
+from bn_properties.diagnosis import Diagnosis
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -17,6 +18,7 @@ class CaseBank:
         """Hold `examples` cases of `seed` for each shape of input."""
         self.seed, self.examples = seed, examples
         self._answers: dict[str, OracleAnswers] = {}
+        self._diagnoses: dict[tuple[str, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
         """Return the cases for inputs with so many axes after (N, C)."""
@@ -25,6 +27,13 @@ class CaseBank:
     def answers(self, convention: Convention) -> OracleAnswers:
         """Return the oracle's answers under `convention`."""
         return self._answers.setdefault(convention.name, OracleAnswers(convention))
+
+    def diagnosis(self, convention: Convention, spatial_axes: int) -> Diagnosis:
+        """Return the known mistakes under `convention`, ready to be compared."""
+        key = (convention.name, spatial_axes)
+        if key not in self._diagnoses:
+            self._diagnoses[key] = Diagnosis(convention, spatial_axes, self.answers(convention))
+        return self._diagnoses[key]
 
     @property
     def sha256(self) -> str:

@@ -118,15 +118,26 @@ def grade(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=(console := Console(stderr=True)),
         transient=True,
+        disable=not console.is_terminal,
     )
     bank = CaseBank(seed, examples)
-    with progress:
-        task = progress.add_task("grading", total=len(submissions))
-        results = grade_class(
-            submissions, chosen, courses, bank, workers, out, lambda result: progress.advance(task)
-        )
+    try:
+        with progress:
+            task = progress.add_task("grading", total=len(submissions))
+            results = grade_class(
+                submissions,
+                chosen,
+                courses,
+                bank,
+                workers,
+                out,
+                lambda result: progress.advance(task),
+            )
+    except KeyboardInterrupt:
+        print(f"bnoracle: interrupted; what was graded is in {out / 'results'}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     index = write_html(results, out)
     console = Console()
     console.print(class_table(results))
@@ -152,7 +163,11 @@ def check(
     except PathError as error:
         _stop(str(error))
     bank = CaseBank(seed, examples)
-    result = grade_submission(submission, chosen, list(built_in().values()), bank)
+    try:
+        result = grade_submission(submission, chosen, list(built_in().values()), bank)
+    except KeyboardInterrupt:
+        print("bnoracle: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     Console().print(submission_report(result))
     if result.status is Status.UNGRADED:
         raise typer.Exit(GRADER_FAILED)
@@ -183,16 +198,3 @@ def root(
     ] = False,
 ) -> None:
     """Grade batch-normalization implementations against a float64 oracle."""
-
-
-def main() -> None:
-    """Run the command line; Ctrl-C leaves with what was written so far."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        print("bnoracle: interrupted; what was graded so far is in results/", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-
-
-if __name__ == "__main__":
-    main()

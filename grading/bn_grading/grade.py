@@ -9,7 +9,6 @@ from dataclasses import replace
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, Observations, blocked_by, describe, scan
 from bn_properties.counterexample import write
-from bn_properties.diagnosis import diagnose
 from bn_properties.reducing import minimise
 from bn_properties.verdicts import Counterexample, Outcome, Status, SubmissionResult
 
@@ -128,5 +127,6 @@ def _examine(
             findings[id_] = replace(finding, failing=smallest, message=describe(smallest))
             counterexamples[id_] = write(smallest, bank.seed, seen, answers)
     failed = any(finding.outcome is Outcome.FAIL for finding in findings.values())
-    causes = diagnose(observed, convention, part.spatial_axes, answers) if failed else ()
+    diagnosis = bank.diagnosis(convention, part.spatial_axes)
+    causes = diagnosis.causes(observed) if failed else ()
     return Examined(part, main, findings, counterexamples, causes)

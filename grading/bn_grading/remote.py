@@ -51,6 +51,8 @@ class RemoteSubmission:
         self.output = ""
         self.batched = True
         """Whether the worker may hold replies back until a scenario is through: fewer wake-ups."""
+        self.fatal: dict[str, SubjectError] = {}
+        """Operations that hung or ended the process: they are not tried again."""
 
     def start(self) -> list[str]:
         """Start the worker, load the submission and return the ids of the parts that it holds.
@@ -101,7 +103,12 @@ class RemoteSubmission:
         if left <= 0:
             limit = self._course.limits.submission
             raise SubjectError("timeout", f"the submission takes longer than {limit:g} s in all")
-        reply, results = self._worker.receive(operation, min(self._course.limits.call, left))
+        try:
+            reply, results = self._worker.receive(operation, min(self._course.limits.call, left))
+        except SubjectError as error:
+            if not self.batched:
+                self.fatal.setdefault(operation, error)
+            raise
         if "error" in reply:
             raise _error(reply["error"])
         return reply, results
@@ -162,41 +169,48 @@ class RemoteSubject:
 
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario`: all calls sent at once, answers read in turn."""
+        fatal = self._submission.fatal
+        if "construct" in fatal:
+            return failed(scenario, fatal["construct"])
         operations, at_once, in_turn = _frames(
-            scenario, self._part.id, self._part.spatial_axes, self._convention
+            scenario, self._part.id, self._part.spatial_axes, self._convention, frozenset(fatal)
         )
         if self._submission.batched:
-            seen, error = self._attempt(scenario, operations, at_once)
-            if error is None:
+            seen = self._attempt(scenario, operations, at_once)
+            if self._submission.ended is None:
                 return seen
             # Which call it was is lost with the replies that were held back: ask again, slowly.
             self._submission.batched = False
             self._submission.forgive()
-        seen, _ = self._attempt(scenario, operations, in_turn)
-        return seen
+        return self._attempt(scenario, operations, in_turn)
 
     def _attempt(
         self, scenario: Scenario, operations: tuple[str, ...], frames: bytes
-    ) -> tuple[tuple[Seen, ...], SubjectError | None]:
-        """Return what is seen, and the time-out or death that ended it, if one did."""
+    ) -> tuple[Seen, ...]:
         layer = RemoteLayer(self._submission, list(operations))
         try:
             self._submission.send(frames)
             layer.constructed()
         except SubjectError as error:
             layer.drain()
-            seen = failed(scenario, error)
-        else:
-            seen = walk(layer, scenario)
-            layer.drain()
-        return seen, self._submission.ended
+            return failed(scenario, error)
+        seen = walk(layer, scenario)
+        layer.drain()
+        return seen
 
 
 @lru_cache(maxsize=20_000)
 def _frames(
-    scenario: Scenario, part: str, spatial_axes: int, convention: Convention
+    scenario: Scenario,
+    part: str,
+    spatial_axes: int,
+    convention: Convention,
+    without: frozenset[str],
 ) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Return a scenario's operations, and their frames: replies held back to the end, or not."""
+    """Return a scenario's operations, and their frames: replies held back to the end, or not.
+
+    Operations in `without` are not sent, nor is what would follow on a missing forward.
+    """
     setup = scenario.setup
     scalars: dict[str, Any] = {"features": setup.features, "spatial_axes": spatial_axes}
     if setup.eps is not None:
@@ -210,8 +224,11 @@ def _frames(
     }
     requests: list[Request] = [({"op": "construct", "part": part, "setup": scalars}, arrays)]
     for step in scenario.steps:
-        requests.append(({"op": "train" if isinstance(step, Train) else "infer"}, {"x": step.x}))
-        if isinstance(step, Train) and step.grad is not None:
+        forward = "train" if isinstance(step, Train) else "infer"
+        if forward in without:
+            break
+        requests.append(({"op": forward}, {"x": step.x}))
+        if isinstance(step, Train) and step.grad is not None and "backward" not in without:
             requests.append(({"op": "backward"}, {"grad": step.grad}))
     last = len(requests) - 1
     at_once = b"".join(
@@ -230,32 +247,35 @@ class RemoteLayer:
         self._submission, self._pending = submission, operations
         self._statistics = Statistics(*[SubjectError("not_implemented", "no step yet")] * 2)
 
-    def _next(self) -> Request:
+    def _next(self, operation: str) -> Request:
+        fatal = self._submission.fatal.get(operation)
+        if fatal is not None:
+            raise fatal
         return self._submission.receive(self._pending.pop(0))
 
     def constructed(self) -> None:
         """Wait until the layer is there."""
-        self._next()
+        self._next("construct")
 
     def drain(self) -> None:
         """Read what was sent but is no longer wanted, because an earlier call failed."""
         while self._pending:
             try:
-                self._next()
+                self._submission.receive(self._pending.pop(0))
             except SubjectError as error:
                 if error.failure in ("timeout", "died"):
                     return
 
     def train(self, x: AnyArray) -> AnyArray:
         """Forward in training mode."""
-        return self._forward(x)
+        return self._forward("train", x)
 
     def infer(self, x: AnyArray) -> AnyArray:
         """Forward in inference mode."""
-        return self._forward(x)
+        return self._forward("infer", x)
 
-    def _forward(self, x: AnyArray) -> AnyArray:
-        reply, results = self._next()
+    def _forward(self, operation: str, x: AnyArray) -> AnyArray:
+        reply, results = self._next(operation)
         _write_back(x, results)
         self._statistics = Statistics(
             _value(reply, results, "running_mean"), _value(reply, results, "running_var")
@@ -267,7 +287,7 @@ class RemoteLayer:
 
     def backward(self, grad: AnyArray) -> Gradient:
         """Differentiate the latest training forward."""
-        reply, results = self._next()
+        reply, results = self._next("backward")
         _write_back(grad, results)
         return Gradient(*(_value(reply, results, name) for name in ("dz", "dgamma", "dbeta")))
 

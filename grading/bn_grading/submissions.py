@@ -136,6 +136,8 @@ class Names:
 
     defined: frozenset[str]
     imported: frozenset[str]
+    derived: frozenset[str] = frozenset()
+    """Classes with a base other than object."""
 
 
 _DEFINITION = re.compile(r"^(?:class|def)\s+(\w+)", re.MULTILINE)
@@ -153,39 +155,43 @@ def names(source: str) -> Names:
         return Names(frozenset(_DEFINITION.findall(source)), frozenset(_IMPORT.findall(source)))
     defined: set[str] = set()
     imported: set[str] = set()
+    derived: set[str] = set()
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             defined.add(node.name)
+            if isinstance(node, ast.ClassDef) and any(
+                not isinstance(base, ast.Name) or base.id != "object" for base in node.bases
+            ):
+                derived.add(node.name)
         elif isinstance(node, ast.Assign):
             defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.Import):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.partition(".")[0])
-    return Names(frozenset(defined), frozenset(imported))
+    return Names(frozenset(defined), frozenset(imported), frozenset(derived))
 
 
 def recognise(submission: Submission, courses: Iterable[Course]) -> Course | None:
     """Return the course that the submission's names belong to; None when there is none.
 
-    A torch course takes files that import torch, the others take the rest; among several, the
-    one most of whose names are defined.
+    A torch course takes classes that derive from another in files that import torch; the other
+    courses take the rest. Among several, the one most of whose names are defined.
     """
-    defined: set[str] = set()
-    uses_torch = submission.module is not None
+    if submission.module is not None:
+        return next((course for course in courses if course.runtime == "torch"), None)
+    plain: set[str] = set()
+    modules: set[str] = set()
     for source in submission.files.values():
         found = names(source)
-        hits = found.defined
-        defined |= hits
-        uses_torch = uses_torch or "torch" in found.imported
-    if submission.wanted is not None and uses_torch:
-        defined.add("BatchNorm1d")
+        torch = found.derived if "torch" in found.imported else frozenset[str]()
+        modules |= torch
+        plain |= found.defined - torch
     best: tuple[int, Course] | None = None
     for course in courses:
-        if (course.runtime == "torch") != uses_torch:
-            continue
+        defined = modules if course.runtime == "torch" else plain
         wanted = {name for part in course.parts for name in part.names}
-        hit = len(wanted & defined)
+        hit = len(wanted & defined) or int(submission.wanted in defined)
         if hit and (best is None or hit > best[0]):
             best = (hit, course)
     return best[1] if best else None

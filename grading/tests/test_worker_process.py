@@ -51,7 +51,7 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
     ("value", "reason"),
     [
         (np.ma.masked_array([1.0]), "MaskedArray"),
-        (np.asmatrix([[1.0]]), "matrix"),
+        (np.ones((1, 1)).view(np.matrix), "matrix"),
         (np.array([object()]), "dtype object"),
         (np.array([1j]), "dtype complex128"),
         (np.array([(1.0,)], [("a", float)]), "should be real numbers"),

@@ -99,11 +99,15 @@ def scalar(name: str, value: Any, low: float, high: float = math.inf) -> float:
 
 def to_rows(array: Array, channel_axis: int = 1) -> Array:
     """Reshape (N, C, …) to rows (B, C): all values of a feature in one column."""
+    if array.ndim == 2:
+        return array
     return np.moveaxis(array, channel_axis, -1).reshape(-1, array.shape[channel_axis])
 
 
 def from_rows(rows: Array, shape: tuple[int, ...], channel_axis: int = 1) -> Array:
     """Undo `to_rows` for an array of shape `shape`."""
+    if len(shape) == 2:
+        return rows
     axis = channel_axis % len(shape)
     moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
     return np.moveaxis(rows.reshape(moved), -1, axis)

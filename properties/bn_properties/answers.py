@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from bn_oracle import rounding
@@ -32,10 +33,35 @@ class Answer:
     """Bounds that E[z²] − E[z]² stays within as well: past these, rounding explains nothing."""
     record: Forward | None
     """The training-mode forward pass with its intermediates; None for an inference step."""
+    grad_rows: Array | None
+    precision: Precision
 
     def bound(self, quantity: Quantity, algorithm: Algorithm = "one-pass") -> Array:
         """Return the bound on one quantity."""
         return (self.stable if algorithm == "stable" else self.one_pass)[quantity]
+
+    @cached_property
+    def generous(self) -> dict[Quantity, Array]:
+        """The bounds that a mistake may need: as if γ and β were larger by one.
+
+        A mistake may leave γ out, and then rounds as if γ were one, however small γ is.
+        """
+        if self.record is None:
+            return self.one_pass
+        record = replace(
+            self.record, gamma=np.abs(self.record.gamma) + 1, beta=np.abs(self.record.beta) + 1
+        )
+        forward_bounds = rounding.training(record, self.precision, "one-pass")
+        bounds: dict[Quantity, Array] = {**self.one_pass, "out": forward_bounds.out}
+        if self.grad_rows is not None:
+            own = rounding.gradients(record, self.grad_rows, forward_bounds, self.precision)
+            bounds |= {"dz": own.dz, "dgamma": own.dgamma, "dbeta": own.dbeta}
+        # Statistics of normalised values are of the order of one, whatever the batch's are.
+        unit = (self.record.batch_size + 4) * self.precision.unit_roundoff
+        for quantity in ("running_mean", "running_var"):
+            if quantity in bounds:
+                bounds[quantity] = bounds[quantity] + unit
+        return bounds
 
 
 @dataclass
@@ -129,7 +155,14 @@ def _train(
             into["running_mean"], into["running_var"] = state.errors[algorithm]
     if not refuses:
         expected |= {"running_mean": state.mean, "running_var": state.var}
-    return Answer(expected, bounds["stable"], bounds["one-pass"], record)
+    return Answer(
+        expected,
+        bounds["stable"],
+        bounds["one-pass"],
+        record,
+        rows if grad is not None else None,
+        precision,
+    )
 
 
 def _infer(
@@ -158,4 +191,4 @@ def _infer(
             "running_mean": mean_error + w * np.abs(state.mean),
             "running_var": var_error + w * np.abs(state.var),
         }
-    return Answer(expected, bounds["stable"], bounds["one-pass"], None)
+    return Answer(expected, bounds["stable"], bounds["one-pass"], None, None, precision)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from bn_oracle.conventions import Convention
 from bn_oracle.faults import FAULTS, Fault
+from bn_oracle.rounding import Precision
 from bn_oracle.variation import Step, Trace, Variation
 
 from bn_properties.answers import Answer
@@ -85,28 +86,73 @@ def _guarded(call: Callable[[], Any]) -> Any:
         raise SubjectError("raised", f"{type(error).__name__}: {error}") from error
 
 
-def diagnose(
-    observed: Observed,
-    convention: Convention,
-    spatial_axes: int,
-    answers: Callable[[Scenario], tuple[Answer, ...]],
-) -> tuple[Cause, ...]:
-    """Return the faults that reproduce every observed output, or none.
+Answers = Callable[[Scenario], tuple[Answer, ...]]
 
-    Several are returned when nothing that was observed tells them apart.
-    """
-    # The likeliest to differ first: wrong faults are then dismissed after a few scenarios.
-    distances = {scenario.key: _distance((scenario, seen), answers) for scenario, seen in observed}
-    if not any(distances.values()):
-        return ()  # every number is right: what is wrong is not a matter of numbers
-    usable = sorted(observed, key=lambda pair: -distances[pair[0].key])
-    causes = []
-    for fault in FAULTS:
-        subject = varied(fault.replaces, convention, spatial_axes)
-        count = _explained(subject, usable, answers)
-        if count is not None:
-            causes.append(_cause(fault, count))
-    return tuple(causes)
+
+class Diagnosis:
+    """The faults under one convention, with what each of them shows; kept for all submissions."""
+
+    def __init__(self, convention: Convention, spatial_axes: int, answers: Answers) -> None:
+        """Prepare every fault of the catalogue as a subject."""
+        self._faults = [
+            (fault, varied(fault.replaces, convention, spatial_axes)) for fault in FAULTS
+        ]
+        self._answers = answers
+        self._shown: dict[tuple[str, bytes], tuple[Seen, ...]] = {}
+
+    def causes(self, observed: Observed) -> tuple[Cause, ...]:
+        """Return the faults that reproduce every observed output, or none.
+
+        Several are returned when nothing that was observed tells them apart.
+        """
+        wrong = [pair for pair in observed if self._differs(*pair)]
+        if not wrong:
+            return ()  # every number is right: what is wrong is not a matter of numbers
+        keys = {scenario.key for scenario, _ in wrong}
+        right = [pair for pair in observed if pair[0].key not in keys]
+        # Where the submission is wrong, another mistake is soon told apart from its own.
+        ordered = wrong[:_FEW] + right[:_FEW] + wrong[_FEW:] + right[_FEW:]
+        causes = []
+        for fault, subject in self._faults:
+            count = self._explained(fault, subject, ordered)
+            if count is not None:
+                causes.append(_cause(fault, count))
+        return tuple(causes)
+
+    def _differs(self, scenario: Scenario, seen: tuple[Seen, ...]) -> bool:
+        """Whether the submission differs from the oracle in some quantity."""
+        for got, want in zip(seen, self._answers(scenario), strict=True):
+            for quantity, value in got.answers.items():
+                right = want.expected.get(quantity)
+                if right is not None and (
+                    isinstance(value, SubjectError)
+                    or not _close(value, right, want.bound(quantity), right, want.precision)
+                ):
+                    return True
+        return False
+
+    def _explained(self, fault: Fault, subject: Subject, observed: Observed) -> int | None:
+        """Return how many outputs the fault reproduces; None as soon as it misses one."""
+        count = 0
+        for number, (scenario, seen) in enumerate(observed):
+            key = (fault.id, scenario.key)
+            shown = self._shown.get(key)
+            if shown is None:
+                shown = subject.observe(scenario)
+                if number < _FEW:
+                    self._shown[key] = shown
+            for theirs, ours, want in zip(seen, shown, self._answers(scenario), strict=True):
+                for quantity, value in theirs.answers.items():
+                    if quantity not in want.expected:
+                        continue
+                    if not _same(value, ours.answers.get(quantity), want, quantity):
+                        return None
+                    count += 1
+        return count
+
+
+_FEW = 12
+"""How many scenarios are put first and kept: enough to dismiss nearly every wrong fault."""
 
 
 def _cause(fault: Fault, count: int) -> Cause:
@@ -119,40 +165,6 @@ def _cause(fault: Fault, count: int) -> Cause:
         explained=count,
         observed=count,
     )
-
-
-def _distance(
-    pair: tuple[Scenario, tuple[Seen, ...]], answers: Callable[[Scenario], tuple[Answer, ...]]
-) -> int:
-    """Count the quantities in which the submission differs from the oracle."""
-    scenario, seen = pair
-    count = 0
-    for got, want in zip(seen, answers(scenario), strict=True):
-        for quantity, value in got.answers.items():
-            if quantity in want.expected:
-                right = want.expected[quantity]
-                bound = want.bound(quantity)
-                count += isinstance(value, SubjectError) or not _close(value, right, bound, right)
-    return count
-
-
-def _explained(
-    subject: Subject,
-    observed: Observed,
-    answers: Callable[[Scenario], tuple[Answer, ...]],
-) -> int | None:
-    """Return how many outputs the subject reproduces; None as soon as it misses one."""
-    count = 0
-    for scenario, seen in observed:
-        shown = subject.observe(scenario)
-        for theirs, ours, want in zip(seen, shown, answers(scenario), strict=True):
-            for quantity, value in theirs.answers.items():
-                if quantity not in want.expected:
-                    continue
-                if not _same(value, ours.answers.get(quantity), want, quantity):
-                    return None
-                count += 1
-    return count
 
 
 def _same(
@@ -170,10 +182,15 @@ def _same(
             and theirs.failure == ours.failure
             and (theirs.failure != "unusable_result" or theirs.message == ours.message)
         )
-    return _close(theirs, ours, want.bound(quantity), want.expected[quantity])
+    right = want.expected[quantity]
+    if _close(theirs, ours, want.bound(quantity), right, want.precision):
+        return True
+    return _close(theirs, ours, want.generous[quantity], right, want.precision)
 
 
-def _close(theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray) -> bool:
+def _close(
+    theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray, precision: Precision
+) -> bool:
     """Whether two results agree but for rounding.
 
     A mistake makes numbers of another size than the right ones, and rounds in proportion: the
@@ -183,14 +200,13 @@ def _close(theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray) -
         difference = np.abs(theirs - ours)
         if bool((difference <= _SLACK * bound).all()):
             return True
-        size = np.abs(np.where(np.isfinite(ours), ours, 0.0))
-        reference = np.abs(right)
+        size = np.maximum(np.abs(ours), np.abs(theirs))
+        size = np.where(np.isfinite(size), size, 0.0)
         axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
         largest = size.max(axis=axes, keepdims=True)
-        growth = largest / reference.max(axis=axes, keepdims=True)
+        growth = largest / np.abs(right).max(axis=axes, keepdims=True)
         growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
-        w = 2.0**-53 if theirs.dtype == np.float64 else 2.0**-24
-        room = _SLACK * (bound * growth + 64 * w * largest)
+        room = _SLACK * (bound * growth + 64 * precision.unit_roundoff * largest)
         agree = (difference <= room) | (theirs == ours) | np.isinf(bound)
         agree |= np.isnan(theirs) & np.isnan(ours)
     return bool(agree.all())

@@ -65,6 +65,8 @@ class Property:
     source: str
     presupposes: tuple[str, ...]
     """Properties without which a failure of this one says nothing new."""
+    every: int
+    """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases."""
     judge: Judge = field(repr=False)
 
     @property
@@ -74,13 +76,13 @@ class Property:
 
 
 def invariant(
-    id: str, *, equation: str, source: str, presupposes: tuple[str, ...] = ()
+    id: str, *, equation: str, source: str, presupposes: tuple[str, ...] = (), every: int = 1
 ) -> Callable[[Judge], Property]:
     """Make a `Property` of a function; its docstring's first line is the statement."""
 
     def make(judge: Judge) -> Property:
         title = (judge.__doc__ or "").strip().splitlines()[0]
-        return Property(id, title, equation, source, presupposes, judge)
+        return Property(id, title, equation, source, presupposes, every, judge)
 
     return make
 

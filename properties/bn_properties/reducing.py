@@ -138,11 +138,6 @@ def _shorter_others(case: Case) -> Iterator[Case]:
 
 
 def _neutral_parameters(case: Case) -> Iterator[Case]:
-    neutral = {"gamma": 1.0, "beta": 0.0, "running_mean": 0.0, "running_var": 1.0}
-    for name, value in neutral.items():
-        array = getattr(case, name)
-        if (array != value).any():
-            yield replace(case, **{name: np.full_like(array, value)})
     for eps in (1.0, 3.0, 0.25, 1e-5, 1e-8):
         if _cost(eps) < _cost(case.eps):
             yield replace(case, eps=eps)
@@ -161,25 +156,30 @@ def _neutral_parameters(case: Case) -> Iterator[Case]:
 def _simplify_numbers(trials: _Trials) -> None:
     """Whole arrays at once first, then number by number, each from the simplest value up."""
     for name, index in _names(trials.case):
-        for option in (0.0, 1.0):
+        neutral = 1.0 if name in _FACTORS else 0.0
+        for option in (neutral, 1.0):
             array = _get(trials.case, name, index)
             if (array == option).all():
                 break
+            if all(_cost(float(value)) <= _cost(option) for value in array.ravel()):
+                continue  # nothing in it is harder than what would take its place
             simpler = np.full_like(array, option)
-            if _allowed(name, simpler) and trials.take(_put(trials.case, name, index, simpler)):
+            if trials.take(_put(trials.case, name, index, simpler)):
                 break
         for where in np.ndindex(_get(trials.case, name, index).shape):
             for value in _simpler(float(_get(trials.case, name, index)[where])):
+                if name in _FACTORS and value <= 0:
+                    continue  # nothing shows through a zero, and a variance is positive
                 changed = _get(trials.case, name, index).copy()
                 changed[where] = value
-                exact = float(changed[where]) == value
-                if exact and _allowed(name, changed):
-                    if trials.take(_put(trials.case, name, index, changed)):
-                        break
+                if float(changed[where]) == value and trials.take(
+                    _put(trials.case, name, index, changed)
+                ):
+                    break
 
 
-def _allowed(name: str, array: AnyArray) -> bool:
-    return name != "running_var" or bool((array > 0).all())
+_FACTORS = ("gamma", "running_var")
+"""Arrays whose neutral value is one."""
 
 
 def _names(case: Case) -> list[tuple[str, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bn_oracle.conventions import CMU_HW1P1, TORCH
@@ -13,6 +15,7 @@ from bn_properties.diagnosis import varied
 from bn_properties.invariant import Check
 from bn_properties.reducing import minimise, reduce
 from bn_properties.verdicts import ArrayRecord, Outcome
+from numpy.typing import NDArray
 
 
 def check(got: object, expected: object, bound: object) -> Check:
@@ -126,7 +129,7 @@ def test_a_batch_of_one_is_left_out_where_the_convention_refuses_it() -> None:
         np.array(2.0),
     ],
 )
-def test_an_array_reads_back_bit_for_bit(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_an_array_reads_back_bit_for_bit(array: NDArray[Any]) -> None:
     text = ArrayRecord.of(array).model_dump_json()
     assert ":NaN" not in text
     assert ",Infinity" not in text

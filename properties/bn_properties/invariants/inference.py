@@ -36,6 +36,7 @@ def affine_fold(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\hat z_i = f(z_i), \text{ whatever else is in the batch}",
     source=IOFFE,
     presupposes=("inference.affine_fold",),
+    every=3,
 )
 def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, an instance gives the same output alone as in company."""
@@ -53,6 +54,7 @@ def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
     "inference.no_state_change",
     equation=r"(\mu, \sigma^2) \text{ after inference} = (\mu, \sigma^2) \text{ before}",
     source=IOFFE,
+    every=2,
 )
 def no_state_change(case: Case, ask: Ask) -> Iterator[Check]:
     """Inference leaves the running statistics as they were, to the last bit, also between two training steps."""  # noqa: E501

@@ -30,6 +30,7 @@ def agreement(case: Case, ask: Ask) -> Iterator[Check]:
     "training.uses_eps",
     equation=r"\epsilon_1 \ne \epsilon_2 \Rightarrow \hat z(\epsilon_1) \ne \hat z(\epsilon_2)",
     source="each course's interface: ε is an attribute or an argument",
+    every=4,
 )
 def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
     """The ε that is set on the layer is the ε in the formula: with another ε, the output changes."""  # noqa: E501
@@ -58,6 +59,7 @@ def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\mathrm{BN}(z + c) = \mathrm{BN}(z)",
     source="Ioffe & Szegedy 2015, §3.2: the mean takes a bias away",
     presupposes=("training.agreement",),
+    every=3,
 )
 def shift_invariance(case: Case, ask: Ask) -> Iterator[Check]:
     """Adding a constant to a feature leaves its training output alone."""
@@ -78,6 +80,7 @@ def shift_invariance(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\mathrm{BN}_{a^2\epsilon}(a z) = \mathrm{sign}(a)\,\gamma u + \beta",
     source="Ioffe & Szegedy 2015, §3.3, with ε scaled along",
     presupposes=("training.agreement", "training.uses_eps"),
+    every=3,
 )
 def scale_relation(case: Case, ask: Ask) -> Iterator[Check]:
     """Scaling a feature by a, and ε by a², leaves the normalised values alone but for the sign of a."""  # noqa: E501
@@ -100,6 +103,7 @@ def scale_relation(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\mathrm{BN}(z \oplus z) = \mathrm{BN}(z) \oplus \mathrm{BN}(z)",
     source="the mean and the biased variance of a batch are those of the batch taken twice",
     presupposes=(),
+    every=3,
 )
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     """Feeding every instance twice leaves each output alone: the batch variance divides by B, not by B−1."""  # noqa: E501

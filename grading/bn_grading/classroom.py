@@ -96,7 +96,7 @@ def _one(
     try:
         return grade(submission, course, courses, bank)
     except Exception as error:
-        return ungraded(submission, course, error)
+        return ungraded(submission, course, f"the grader failed ({type(error).__name__}: {error})")
 
 
 _bank: CaseBank | None = None
@@ -143,7 +143,9 @@ def _in_processes(
                 try:
                     result = future.result()
                 except BrokenProcessPool as error:
-                    result = ungraded(waiting[future], course, error)
+                    result = ungraded(
+                        waiting[future], course, f"the grader's process died ({error})"
+                    )
                 done(result)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, Observations, blocked_by, describe, scan
@@ -28,43 +29,60 @@ def grade(
     """
     started = time.monotonic()
     chosen = course or recognise(submission, courses)
-    if submission.problem is not None:
-        return _unusable(submission, chosen, submission.problem, started)
-    if chosen is None:
-        known = ", ".join(dict.fromkeys(each.parts[0].names[0] for each in courses))
-        reason = f"it defines nothing that a course asks for (such as {known})"
-        return _unusable(submission, None, reason, started)
+    if chosen is not None and chosen.runtime == "torch" and find_spec("torch") is None:
+        need = "this course needs PyTorch, which is not installed here (the extra is `torch`)"
+        return ungraded(submission, chosen, need)
     try:
-        file = None if submission.module else graded_file(submission, chosen)
-        parts = parts_for(submission, chosen)
-    except PathError as error:
-        return _unusable(submission, chosen, str(error), started)
-    with RemoteSubmission(submission, file, chosen, parts) as remote:
-        try:
-            present = remote.start()
-        except Unusable as error:
-            remote.close()
-            return _unusable(submission, chosen, str(error), started, remote.output)
+        return _grade(submission, chosen, courses, bank, started)
+    except (PathError, Unusable) as error:
+        return SubmissionResult(
+            id=submission.id,
+            path=submission.path,
+            sha256=submission.sha256,
+            course=chosen.id if chosen else "unrecognised",
+            status=Status.UNUSABLE,
+            score=0.0,
+            max_score=chosen.max_score if chosen else 0.0,
+            seconds=time.monotonic() - started,
+            summary=f"Cannot be used: {error}.",
+            output=getattr(error, "output", ""),
+        )
+
+
+def _grade(
+    submission: Submission,
+    course: Course | None,
+    courses: Sequence[Course],
+    bank: CaseBank,
+    started: float,
+) -> SubmissionResult:
+    if submission.problem is not None:
+        raise Unusable(submission.problem)
+    if course is None:
+        known = ", ".join(dict.fromkeys(each.parts[0].names[0] for each in courses))
+        raise Unusable(f"it defines nothing that a course asks for (such as {known})")
+    file = None if submission.module else graded_file(submission, course)
+    parts = parts_for(submission, course)
+    with RemoteSubmission(submission, file, course, parts) as remote:
+        present = remote.start()
+        if not present:
+            raise Unusable(f"it does not define {' or '.join(parts[0].names)}")
         main = next((p for p in parts if p.group == parts[0].group and p.id in present), None)
-        if main is None and not present:
-            reason = f"it does not define {' or '.join(parts[0].names)}"
-            return _unusable(submission, chosen, reason, started, remote.output)
         examined = [
-            _examine(part, part is main, remote, chosen, bank)
+            _examine(part, part is main, remote, course, bank)
             for part in parts
             if part.id in present
         ]
-        remote.close()
     state = status(examined, missing_main=main is None)
-    rows = properties(chosen, parts, examined)
+    rows = properties(course, parts, examined)
     return SubmissionResult(
         id=submission.id,
         path=submission.path,
         sha256=submission.sha256,
-        course=chosen.id,
+        course=course.id,
         status=state,
         score=sum(row.points for row in rows),
-        max_score=chosen.max_score,
+        max_score=course.max_score,
         seconds=time.monotonic() - started,
         summary=summary(state, examined, parts),
         causes=tuple({c.fault: c for each in examined for c in each.causes}.values()),
@@ -73,25 +91,8 @@ def grade(
     )
 
 
-def _unusable(
-    submission: Submission, course: Course | None, reason: str, started: float, output: str = ""
-) -> SubmissionResult:
-    return SubmissionResult(
-        id=submission.id,
-        path=submission.path,
-        sha256=submission.sha256,
-        course=course.id if course else "unrecognised",
-        status=Status.UNUSABLE,
-        score=0.0,
-        max_score=course.max_score if course else 0.0,
-        seconds=time.monotonic() - started,
-        summary=f"Cannot be used: {reason}.",
-        output=output,
-    )
-
-
-def ungraded(submission: Submission, course: Course | None, error: Exception) -> SubmissionResult:
-    """Return the record of a submission on which the grader itself failed."""
+def ungraded(submission: Submission, course: Course | None, reason: str) -> SubmissionResult:
+    """Return the record of a submission that the grader could not grade, by no fault of its own."""
     return SubmissionResult(
         id=submission.id,
         path=submission.path,
@@ -101,7 +102,7 @@ def ungraded(submission: Submission, course: Course | None, error: Exception) ->
         score=0.0,
         max_score=course.max_score if course else 0.0,
         seconds=0.0,
-        summary=f"Not graded: the grader failed ({type(error).__name__}: {error}).",
+        summary=f"Not graded: {reason}.",
     )
 
 

@@ -22,6 +22,9 @@ MAX_RESTARTS = 3
 class Unusable(Exception):
     """The submission cannot be loaded; the message says why."""
 
+    output = ""
+    """The start of what it printed before it failed."""
+
 
 class RemoteSubmission:
     """One submission's worker, started again when the submission kills it."""
@@ -61,14 +64,17 @@ class RemoteSubmission:
             Unusable: it cannot be loaded.
         """
         self._worker = WorkerProcess()
+        self._worker.send(wire.encode(self._load, {}))
         try:
-            self._worker.send(wire.encode(self._load, {}))
             reply, _ = self._worker.receive("load", self._course.limits.start)
+            reason = str(reply["error"][1]) if "error" in reply else None
         except SubjectError as error:
-            text = error.message.replace("load ", "importing it ", 1)
-            raise Unusable(text) from error
-        if "error" in reply:
-            raise Unusable(str(reply["error"][1]))
+            reason = error.message.replace("load ", "importing it ", 1)
+        if reason is not None:
+            self.close()
+            unusable = Unusable(reason)
+            unusable.output = self.output
+            raise unusable
         return [str(part) for part in reply["present"]]
 
     @property

@@ -155,6 +155,8 @@ def _failure(state: Status, examined: Sequence[Examined]) -> str:
     # A number that is wrong outweighs one that is inaccurate.
     each, root = min(failed, key=lambda pair: not _is_wrong(pair[1]))
     place = "" if each.main else f"{each.part.title}: "
+    if root.failing is not None and root.failing.error is not None:
+        return f"{place}{_sentence(root.message)}"
     if state is Status.UNSTABLE:
         return f"{place}Right, but it loses accuracy: {root.message}."
     if len(each.causes) == 1:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
@@ -21,7 +22,7 @@ GOOD = "correct/cmu_handout.py"
 BAD = "buggy/cmu_root_plus_eps.py"
 
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, cwd: Path, columns: int = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(SCRIPT), *map(str, arguments)],
         cwd=cwd,
@@ -29,7 +30,7 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=240,
         check=False,
-        env={**os.environ, "COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": str(columns)},
     )
 
 
@@ -63,6 +64,13 @@ def test_check_shows_the_counterexample_and_the_cause(
     assert [] == list(tmp_path.iterdir()), "check leaves nothing behind"
 
 
+def test_the_readme_shows_a_real_report(tmp_path: Path, fixtures_folder: Path) -> None:
+    readme = (fixtures_folder.parent / "README.md").read_text("utf-8")
+    shown = readme.split("```text\n")[1].split("```")[0].rstrip().splitlines()
+    done = run("check", fixtures_folder / BAD, cwd=tmp_path, columns=80)
+    assert shown == [line.rstrip() for line in done.stdout.splitlines()][: len(shown)]
+
+
 def test_check_of_a_correct_file_ends_with_zero(tmp_path: Path, fixtures_folder: Path) -> None:
     done = run("check", fixtures_folder / GOOD, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
@@ -74,6 +82,18 @@ def test_torch_itself_is_correct(tmp_path: Path) -> None:
     done = run("check", "torch.nn.BatchNorm1d", cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "20/20" in done.stdout
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed")
+def test_a_torch_module_without_torch_is_not_graded_and_says_so(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    done = run("grade", fixtures_folder / "torch/correct", fixtures_folder / GOOD, cwd=tmp_path)
+    assert 3 == done.returncode
+    results = read_results(tmp_path / "bnoracle-report" / "results.json")
+    said = [str(submission.status) for submission in results.submissions]
+    assert ["ungraded", "ungraded", "correct"] == said
+    assert "needs PyTorch" in done.stdout
 
 
 @pytest.mark.parametrize(

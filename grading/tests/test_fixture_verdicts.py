@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from bn_grading.bank import CaseBank
 from bn_grading.courses import built_in
 from bn_grading.grade import grade
@@ -26,10 +27,12 @@ def judged(path: Path) -> SubmissionResult:
     return grade(single(str(path)), None, list(built_in().values()), bank())
 
 
-def files(folder: str) -> list[object]:
-    return [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.torch] if "torch" in path.stem else [])
-        for path in sorted((FIXTURES / folder).glob("*.py"))
+def files(folder: str) -> list[ParameterSet]:
+    plain = sorted((FIXTURES / folder).glob("*.py"))
+    torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
+    assert plain
+    return [pytest.param(path, id=path.stem) for path in plain] + [
+        pytest.param(path, id=path.stem, marks=pytest.mark.torch) for path in torch
     ]
 
 

@@ -58,6 +58,17 @@ class Quantity:
     notes: tuple[str, ...]
     """What is not shown, and what cannot be compared."""
 
+    @property
+    def wrong(self) -> bool:
+        """Whether any cell of it is marked."""
+        return any(
+            cell.wrong
+            for block in self.blocks
+            for panel in block.panels
+            for row in panel.rows
+            for cell in row
+        )
+
 
 def listed(name: str, record: ArrayRecord) -> Quantity:
     """Return one array to be read, each value exact."""

@@ -23,6 +23,11 @@ class CallView:
     intermediates: tuple[Quantity, ...]
     error: str | None
 
+    @property
+    def wrong(self) -> bool:
+        """Whether something is wrong in this call."""
+        return self.error is not None or any(each.wrong for each in self.outputs)
+
 
 def calls(counterexample: Counterexample) -> tuple[CallView, ...]:
     """Return every call of `counterexample` in order, numbered from 1."""

@@ -93,9 +93,12 @@ def _failure(failed: PropertyResult) -> Iterator[RenderableType]:
 
 def _counterexample(example: Counterexample) -> Iterator[RenderableType]:
     yield _heading(f"The smallest example found ({WRONG_SIGN} marks what is wrong)")
-    for call in calls(example):
+    shown = calls(example)
+    wrong = [call for call in shown if call.wrong]
+    # What comes after the last wrong result, and the results that are right, would only distract.
+    for call in shown[: shown.index(wrong[-1]) + 1] if wrong else shown:
         yield Text(call.title, style="bold")
-        yield _indented(Group(*_call(call)))
+        yield _indented(Group(*_call(call, everything=not wrong)))
     if example.comparison is not None:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
@@ -107,11 +110,17 @@ def _counterexample(example: Counterexample) -> Iterator[RenderableType]:
     yield Text(where, style="dim")
 
 
-def _call(call: CallView) -> Iterator[RenderableType]:
+def _call(call: CallView, *, everything: bool) -> Iterator[RenderableType]:
     for name, value in call.settings:
         yield Text(f"{one_line(name)} = {one_line(value)}")
-    for quantity in (*call.inputs, *call.outputs):
+    for quantity in call.inputs:
         yield from _quantity(quantity)
+    if call.wrong:
+        for quantity in call.intermediates:
+            yield from _quantity(quantity)
+    for quantity in call.outputs:
+        if everything or quantity.wrong:
+            yield from _quantity(quantity)
     if call.error:
         yield Text(visible(call.error), style=STYLES["bad"])
 

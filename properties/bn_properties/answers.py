@@ -42,20 +42,28 @@ class Answer:
 
     @cached_property
     def generous(self) -> dict[Quantity, Array]:
-        """The bounds that a mistake may need: as if γ and β were larger by one.
+        """The bounds that a mistake may need: as if γ and β were larger by one, and ε away.
 
-        A mistake may leave γ out, and then rounds as if γ were one, however small γ is.
+        A mistake may leave γ or ε out, and then rounds as if there were none, however small or
+        large they are. Only the diagnosis uses these: no verdict does.
         """
         if self.record is None:
             return self.one_pass
         record = replace(
             self.record, gamma=np.abs(self.record.gamma) + 1, beta=np.abs(self.record.beta) + 1
         )
-        forward_bounds = rounding.training(record, self.precision, "one-pass")
-        bounds: dict[Quantity, Array] = {**self.one_pass, "out": forward_bounds.out}
-        if self.grad_rows is not None:
-            own = rounding.gradients(record, self.grad_rows, forward_bounds, self.precision)
-            bounds |= {"dz": own.dz, "dgamma": own.dgamma, "dbeta": own.dbeta}
+        bounds: dict[Quantity, Array] = dict(self.one_pass)
+        # Without ε, s is √σ²: much smaller where ε is large beside the variance.
+        bare = np.where(record.var > 0, np.sqrt(record.var), record.std)
+        without = replace(record, eps=0.0, std=bare, u=record.centred / bare)
+        for each in (record, without) if record.var.all() else (record,):
+            found = rounding.training(each, self.precision, "one-pass")
+            bounds["out"] = np.maximum(bounds["out"], found.out)
+            if self.grad_rows is not None:
+                own = rounding.gradients(each, self.grad_rows, found, self.precision)
+                bounds["dz"] = np.maximum(bounds["dz"], own.dz)
+                bounds["dgamma"] = np.maximum(bounds["dgamma"], own.dgamma)
+                bounds["dbeta"] = np.maximum(bounds["dbeta"], own.dbeta)
         # Statistics of normalised values are of the order of one, whatever the batch's are.
         unit = (self.record.batch_size + 4) * self.precision.unit_roundoff
         for quantity in ("running_mean", "running_var"):

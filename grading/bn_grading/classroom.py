@@ -74,7 +74,7 @@ def grade_class(
 
     if jobs == 1:
         for submission in submissions:
-            done(_one(submission, course, courses, bank))
+            done(grade_one(submission, course, courses, bank))
     else:
         _in_processes(submissions, course, courses, bank, jobs, done)
     results = Results(
@@ -90,9 +90,10 @@ def grade_class(
     return results
 
 
-def _one(
+def grade_one(
     submission: Submission, course: Course | None, courses: Sequence[Course], bank: CaseBank
 ) -> SubmissionResult:
+    """Grade one submission; a failure of the grader's own stands in the record."""
     try:
         return grade(submission, course, courses, bank)
     except Exception as error:
@@ -115,7 +116,7 @@ def _job(
     submission: Submission, course: Course | None, courses: Sequence[Course]
 ) -> SubmissionResult:
     assert _bank is not None
-    return _one(submission, course, courses, _bank)
+    return grade_one(submission, course, courses, _bank)
 
 
 def _in_processes(

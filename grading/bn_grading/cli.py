@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bn_grading.bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
-from bn_grading.classroom import environment, grade_class, jobs_for, tool
+from bn_grading.classroom import environment, grade_class, grade_one, jobs_for, tool
 from bn_grading.courses import Course, CourseError, built_in, find
-from bn_grading.grade import grade as grade_submission
 from bn_grading.submissions import PathError, collect, single
 
 app = typer.Typer(
@@ -164,7 +163,7 @@ def check(
         _stop(str(error))
     bank = CaseBank(seed, examples)
     try:
-        result = grade_submission(submission, chosen, list(built_in().values()), bank)
+        result = grade_one(submission, chosen, list(built_in().values()), bank)
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
+from bn_properties.cases import Case
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Finding, Observations, blocked_by, describe, scan
+from bn_properties.checking import (
+    Finding,
+    Observations,
+    OracleAnswers,
+    blocked_by,
+    describe,
+    scan,
+)
 from bn_properties.counterexample import write
+from bn_properties.invariant import Property
 from bn_properties.reducing import minimise
 from bn_properties.verdicts import Counterexample, Outcome, Status, SubmissionResult
 
@@ -117,7 +126,7 @@ def _examine(
     findings: dict[str, Finding] = {}
     for property_ in PROPERTIES:
         if property_.family in part.families:
-            findings[property_.id] = scan(property_, cases, seen, answers)
+            findings[property_.id] = _scan(property_, cases, seen, answers)
     observed = list(seen.kept.values())
     counterexamples: dict[str, Counterexample] = {}
     for id_, finding in list(findings.items()):
@@ -131,3 +140,14 @@ def _examine(
     diagnosis = bank.diagnosis(convention, part.spatial_axes)
     causes = diagnosis.causes(observed) if failed else ()
     return Examined(part, main, findings, counterexamples, causes)
+
+
+def _scan(
+    property_: Property, cases: Sequence[Case], seen: Observations, answers: OracleAnswers
+) -> Finding:
+    """Scan one property; a failure of its own is not the submission's, nor any other property's."""
+    try:
+        return scan(property_, cases, seen, answers)
+    except Exception as error:
+        message = f"the grader failed ({type(error).__name__}: {error})"
+        return Finding(property_, Outcome.ERROR, 0, None, None, message)

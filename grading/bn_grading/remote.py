@@ -7,7 +7,17 @@ from functools import lru_cache
 from typing import Any
 
 from bn_oracle.conventions import Convention
-from bn_properties.scenario import Scenario, Seen, Train, failed, walk
+from bn_properties.scenario import (
+    Backward,
+    Elsewhere,
+    Infer,
+    Scenario,
+    Seen,
+    Step,
+    Train,
+    failed,
+    walk,
+)
 from bn_properties.subject import AnyArray, Gradient, Statistics, SubjectError
 
 from bn_grading.courses import Course, Part
@@ -205,7 +215,22 @@ class RemoteSubject:
         return seen
 
 
-@lru_cache(maxsize=20_000)
+def _requests(step: Step) -> list[Request]:
+    if isinstance(step, Train):
+        requests: list[Request] = [({"op": "train"}, {"x": step.x})]
+        if step.grad is not None:
+            requests.append(({"op": "backward"}, {"grad": step.grad}))
+        return requests
+    if isinstance(step, Infer):
+        return [({"op": "infer"}, {"x": step.x})]
+    if isinstance(step, Backward):
+        return [({"op": "backward"}, {"grad": step.grad})]
+    if isinstance(step, Elsewhere):
+        return [({"op": "elsewhere"}, {"x": step.x})]
+    return [({"op": "reread"}, {})]
+
+
+@lru_cache(maxsize=40_000)
 def _frames(
     scenario: Scenario,
     part: str,
@@ -230,12 +255,10 @@ def _frames(
     }
     requests: list[Request] = [({"op": "construct", "part": part, "setup": scalars}, arrays)]
     for step in scenario.steps:
-        forward = "train" if isinstance(step, Train) else "infer"
-        if forward in without:
+        asked = _requests(step)
+        if asked[0][0]["op"] in without and not isinstance(step, Backward):
             break
-        requests.append(({"op": forward}, {"x": step.x}))
-        if isinstance(step, Train) and step.grad is not None and "backward" not in without:
-            requests.append(({"op": "backward"}, {"grad": step.grad}))
+        requests += [request for request in asked if request[0]["op"] not in without]
     last = len(requests) - 1
     at_once = b"".join(
         wire.encode({**header, "hold": index < last}, arrays)
@@ -251,6 +274,7 @@ class RemoteLayer:
     def __init__(self, submission: RemoteSubmission, operations: list[str]) -> None:
         """Expect answers to `operations`, in order."""
         self._submission, self._pending = submission, operations
+        self._edited: frozenset[str] = frozenset()
         self._statistics = Statistics(*[SubjectError("not_implemented", "no step yet")] * 2)
 
     def _next(self, operation: str) -> Request:
@@ -283,6 +307,7 @@ class RemoteLayer:
     def _forward(self, operation: str, x: AnyArray) -> AnyArray:
         reply, results = self._next(operation)
         _write_back(x, results)
+        self._edited = _edited(reply)
         self._statistics = Statistics(
             _value(reply, results, "running_mean"), _value(reply, results, "running_var")
         )
@@ -295,11 +320,32 @@ class RemoteLayer:
         """Differentiate the latest training forward."""
         reply, results = self._next("backward")
         _write_back(grad, results)
+        self._edited = _edited(reply)
         return Gradient(*(_value(reply, results, name) for name in ("dz", "dgamma", "dbeta")))
 
     def statistics(self) -> Statistics:
         """Return the statistics that came with the latest forward."""
         return self._statistics
+
+    def reread(self) -> AnyArray:
+        """Ask for the array that the latest training forward gave, as it is now."""
+        reply, results = self._next("reread")
+        out = _value(reply, results, "out")
+        if isinstance(out, SubjectError):
+            raise out
+        return out
+
+    def elsewhere(self, x: AnyArray) -> None:
+        """Have another layer of the submission's train on `x`."""
+        self._next("elsewhere")
+
+    def edited(self) -> frozenset[str]:
+        """Return which parameters the latest call has changed."""
+        return self._edited
+
+
+def _edited(reply: dict[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in ("gamma", "beta") if name in (reply.get("edited") or ()))
 
 
 def _write_back(given: AnyArray, results: dict[str, AnyArray]) -> None:

@@ -15,7 +15,15 @@ from bn_oracle.inference import infer
 from bn_oracle.rounding import FLOAT64, PRECISIONS, Algorithm, Precision
 from bn_oracle.running import batch_variance, update
 
-from bn_properties.scenario import Quantity, Scenario, Train
+from bn_properties.scenario import (
+    Backward,
+    Elsewhere,
+    Infer,
+    Quantity,
+    Reread,
+    Scenario,
+    Train,
+)
 from bn_properties.subject import AnyArray
 
 
@@ -58,7 +66,8 @@ class Answer:
         without = replace(record, eps=0.0, std=bare, u=record.centred / bare)
         for each in (record, without) if record.var.all() else (record,):
             found = rounding.training(each, self.precision, "one-pass")
-            bounds["out"] = np.maximum(bounds["out"], found.out)
+            if "out" in bounds:
+                bounds["out"] = np.maximum(bounds["out"], found.out)
             if self.grad_rows is not None:
                 own = rounding.gradients(each, self.grad_rows, found, self.precision)
                 bounds["dz"] = np.maximum(bounds["dz"], own.dz)
@@ -99,15 +108,55 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
         _or(setup.running_var, np.full(features, convention.initial_var)),
         {"stable": (zero, zero), "one-pass": (zero, zero)},
     )
-    answers = []
+    answers: list[Answer] = []
+    latest: Answer | None = None
     for step in scenario.steps:
-        precision = PRECISIONS[step.x.dtype.name]
         if isinstance(step, Train):
             record = forward(step.x, gamma, beta, eps)
-            answers.append(_train(record, step.grad, state, keep, convention, precision))
-        else:
+            precision = PRECISIONS[step.x.dtype.name]
+            latest = _train(record, step.grad, state, keep, convention, precision)
+            answers.append(latest)
+        elif isinstance(step, Infer):
+            precision = PRECISIONS[step.x.dtype.name]
             answers.append(_infer(step.x, gamma, beta, eps, state, precision))
+        elif isinstance(step, Elsewhere):
+            answers.append(Answer({}, {}, {}, None, None, PRECISIONS["float64"]))
+        else:
+            assert latest is not None, "a scenario trains before it asks for what training gave"
+            answers.append(_again(latest, step))
     return tuple(answers)
+
+
+def _again(latest: Answer, step: Backward | Reread) -> Answer:
+    """Answer for what refers to the latest training-mode forward."""
+    if isinstance(step, Reread):
+        names: tuple[Quantity, ...] = ("out",)
+        return Answer(
+            {name: latest.expected[name] for name in names},
+            {name: latest.stable[name] for name in names},
+            {name: latest.one_pass[name] for name in names},
+            None,
+            None,
+            latest.precision,
+        )
+    record = latest.record
+    assert record is not None
+    gradient = backward(record, step.grad)
+    rows = upstream_rows(record, step.grad)
+    own = rounding.gradients(record, rows, rounding.training(record, FLOAT64, "stable"), FLOAT64)
+    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
+    for algorithm, into in bounds.items():
+        theirs = rounding.training(record, latest.precision, algorithm)
+        found = rounding.gradients(record, rows, theirs, latest.precision)
+        into["dz"] = _both(found.dz, own.dz)
+        into["dgamma"] = _both(found.dgamma, own.dgamma)
+        into["dbeta"] = _both(found.dbeta, own.dbeta)
+    expected: dict[Quantity, Array] = {
+        "dz": gradient.dz,
+        "dgamma": gradient.dgamma,
+        "dbeta": gradient.dbeta,
+    }
+    return Answer(expected, bounds["stable"], bounds["one-pass"], record, rows, latest.precision)
 
 
 def _or(value: AnyArray | None, default: Array) -> Array:

@@ -163,6 +163,11 @@ def splitmix(start: int, count: int) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+def small_integers(start: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return integers from −4 to 4 that `start` determines."""
+    return _integers(start, shape, -4, 4)
+
+
 def _integers(start: int, shape: tuple[int, ...], low: int, high: int) -> NDArray[np.float64]:
     numbers = splitmix(start, int(np.prod(shape))) % np.uint64(high - low + 1)
     return numbers.astype(np.int64).reshape(shape).astype(np.float64) + low

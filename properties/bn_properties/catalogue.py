@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from bn_properties.invariant import Property
-from bn_properties.invariants import backward, hygiene, inference, running, stability, training
+from bn_properties.invariants import (
+    backward,
+    gradients,
+    hygiene,
+    inference,
+    outputs,
+    running,
+    stability,
+    training,
+)
 
 PROPERTIES: tuple[Property, ...] = (
     *training.PROPERTIES,
+    *outputs.PROPERTIES,
     *backward.PROPERTIES,
+    *gradients.PROPERTIES,
     *inference.PROPERTIES,
     *running.PROPERTIES,
     *stability.PROPERTIES,

@@ -182,7 +182,7 @@ def scan(
     if simplest is None:
         if examples == 0:
             return Finding(
-                property_, Outcome.ERROR, 0, None, None, "no drawn case could check this"
+                property_, Outcome.NOT_APPLICABLE, 0, None, None, "no drawn case can show this"
             )
         return Finding(property_, Outcome.PASS, examples, worst, None, "")
     missing = simplest.error is not None and simplest.error.failure == "not_implemented"

@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 from bn_oracle.arrays import Array
 
+from bn_properties.answers import Answer
 from bn_properties.checking import Failing, Judgement, Observations, OracleAnswers
 from bn_properties.invariant import Check
-from bn_properties.scenario import Quantity, Scenario, Seen, Train
+from bn_properties.scenario import (
+    Backward,
+    Elsewhere,
+    Infer,
+    Quantity,
+    Scenario,
+    Seen,
+    Step,
+    Train,
+)
 from bn_properties.subject import SubjectError
 from bn_properties.verdicts import ArrayRecord, Call, Comparison, Counterexample
 
@@ -25,12 +35,8 @@ def write(
     for scenario in {asked.key: asked for asked in failing.asked}.values():
         calls.append(_construct(scenario, answers))
         shown = seen(scenario)
-        for step, (got, want) in enumerate(zip(shown, answers(scenario), strict=True)):
-            asked = scenario.steps[step]
-            name = "train" if isinstance(asked, Train) else "infer"
-            calls.append(_call(name, {"z": asked.x}, _FORWARD, got, want))
-            if isinstance(asked, Train) and asked.grad is not None:
-                calls.append(_call("backward", {"G": asked.grad}, _BACKWARD, got, want))
+        for step, got, want in zip(scenario.steps, shown, answers(scenario), strict=True):
+            calls += _calls(step, got, want)
     comparison = None
     if failing.check is not None and failing.judgement is not None:
         comparison = _comparison(failing.check, failing.judgement)
@@ -41,6 +47,21 @@ def write(
         calls=tuple(calls),
         comparison=comparison,
     )
+
+
+def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
+    if isinstance(step, Train):
+        calls = [_call("train", {"z": step.x}, _FORWARD, got, want)]
+        if step.grad is not None:
+            calls.append(_call("backward", {"G": step.grad}, _BACKWARD, got, want))
+        return calls
+    if isinstance(step, Infer):
+        return [_call("infer", {"z": step.x}, _FORWARD, got, want)]
+    if isinstance(step, Backward):
+        return [_call("backward", {"G": step.grad}, _BACKWARD, got, want)]
+    if isinstance(step, Elsewhere):
+        return [_call("train another layer", {"z": step.x}, (), got, want)]
+    return [_call("look again at the output", {}, ("out",), got, want)]
 
 
 def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
@@ -62,10 +83,10 @@ def _call(
     inputs: dict[str, Any],
     quantities: tuple[Quantity, ...],
     got: Seen,
-    want: Any,
+    want: Answer,
 ) -> Call:
     shown: dict[str, ArrayRecord] = {}
-    error: str | None = None
+    error = got.error.message if got.error is not None else None
     for quantity in quantities:
         value = got.answers.get(quantity)
         if isinstance(value, SubjectError):

@@ -46,7 +46,26 @@ class Infer:
     x: AnyArray
 
 
-Step = Train | Infer
+@dataclass(frozen=True, eq=False)
+class Backward:
+    """A backward of `grad`, for the latest training-mode forward."""
+
+    grad: AnyArray
+
+
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """Another layer, made like this one, trains on `x`."""
+
+    x: AnyArray
+
+
+@dataclass(frozen=True, eq=False)
+class Reread:
+    """The array that the latest training-mode forward gave is looked at again."""
+
+
+Step = Train | Infer | Backward | Elsewhere | Reread
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +81,8 @@ class Scenario:
         digest = hashlib.blake2b(digest_size=16)
         parts: list[object] = [getattr(self.setup, field.name) for field in fields(self.setup)]
         for step in self.steps:
-            parts += [type(step).__name__, step.x]
-            if isinstance(step, Train):
-                parts.append(step.grad)
+            parts.append(type(step).__name__)
+            parts += [getattr(step, field.name) for field in fields(step)]
         for part in parts:
             if isinstance(part, np.ndarray):
                 digest.update(f"{part.dtype.str}{part.shape}".encode())
@@ -78,10 +96,20 @@ class Scenario:
 class Seen:
     """What a layer showed in one step: for each quantity an array, or why there is none."""
 
-    def __init__(self, answers: dict[Quantity, AnyArray | SubjectError], edited: bool) -> None:
-        """Hold the answers of one step, and whether the layer edited an array it was given."""
+    def __init__(
+        self,
+        answers: dict[Quantity, AnyArray | SubjectError],
+        edited: frozenset[str] = frozenset(),
+        error: SubjectError | None = None,
+    ) -> None:
+        """Hold the answers of one step.
+
+        `edited` names what the layer changed of what it was given: input, gamma, beta. `error`
+        is why the layer cannot go on.
+        """
         self.answers = answers
         self.edited = edited
+        self.error = error
 
     def array(self, quantity: Quantity) -> AnyArray:
         """Return one quantity.
@@ -89,6 +117,8 @@ class Seen:
         Raises:
             SubjectError: the call that should have given it failed.
         """
+        if self.error is not None and quantity not in self.answers:
+            raise self.error
         answer = self.answers[quantity]
         if isinstance(answer, SubjectError):
             raise answer
@@ -98,11 +128,19 @@ class Seen:
 def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
     """Take `layer` through the scenario's steps; failures stand in what is seen."""
     seen: list[Seen] = []
+    x: AnyArray = np.zeros((0, scenario.setup.features))
     for step in scenario.steps:
-        seen.append(_step(layer, scenario.setup.features, step))
-        failure = seen[-1].answers["out"]
-        if isinstance(failure, SubjectError):
-            return (*seen, *(_nothing(later, failure) for later in scenario.steps[len(seen) :]))
+        if isinstance(step, Train | Infer):
+            seen.append(_forward(layer, scenario.setup.features, step))
+            x = step.x
+        elif isinstance(step, Backward):
+            answers, edited = _backward(layer, scenario.setup.features, step.grad)
+            seen.append(Seen(answers, edited))
+        else:
+            seen.append(_aside(layer, step, x.shape))
+        error = seen[-1].error
+        if error is not None:
+            return (*seen, *(_nothing(later, error) for later in scenario.steps[len(seen) :]))
     return tuple(seen)
 
 
@@ -150,13 +188,15 @@ class InProcess:
 
 
 def _nothing(step: Step, error: SubjectError) -> Seen:
-    names: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
-    if isinstance(step, Train) and step.grad is not None:
+    names: tuple[Quantity, ...] = ()
+    if isinstance(step, Train | Infer | Reread):
+        names += ("out", "running_mean", "running_var")
+    if isinstance(step, Backward) or (isinstance(step, Train) and step.grad is not None):
         names += ("dz", "dgamma", "dbeta")
-    return Seen(dict.fromkeys(names, error), edited=False)
+    return Seen(dict.fromkeys(names, error), error=error)
 
 
-def _step(layer: Layer, features: int, step: Step) -> Seen:
+def _forward(layer: Layer, features: int, step: Train | Infer) -> Seen:
     x = step.x.copy()
     answers: dict[Quantity, AnyArray | SubjectError] = {}
     try:
@@ -164,18 +204,11 @@ def _step(layer: Layer, features: int, step: Step) -> Seen:
         answers["out"] = _checked("out", out, step.x.shape)
     except SubjectError as error:
         return _nothing(step, error)
-    edited = x.tobytes() != step.x.tobytes()
+    edited = layer.edited() | ({"input"} if x.tobytes() != step.x.tobytes() else set())
     if isinstance(step, Train) and step.grad is not None:
-        grad = step.grad.copy()
-        try:
-            gradient = layer.backward(grad)
-        except SubjectError as error:
-            answers |= {"dz": error, "dgamma": error, "dbeta": error}
-        else:
-            answers["dz"] = _attempt("dz", gradient.dz, step.x.shape)
-            answers["dgamma"] = _attempt("dgamma", gradient.dgamma, (features,), step.x.ndim)
-            answers["dbeta"] = _attempt("dbeta", gradient.dbeta, (features,), step.x.ndim)
-        edited = edited or grad.tobytes() != step.grad.tobytes()
+        gradients, more = _backward(layer, features, step.grad)
+        answers |= gradients
+        edited |= more
     try:
         statistics = layer.statistics()
     except SubjectError as error:
@@ -185,6 +218,33 @@ def _step(layer: Layer, features: int, step: Step) -> Seen:
         answers["running_mean"] = _attempt("running_mean", statistics.mean, (features,), ndim)
         answers["running_var"] = _attempt("running_var", statistics.var, (features,), ndim)
     return Seen(answers, edited)
+
+
+def _backward(
+    layer: Layer, features: int, upstream: AnyArray
+) -> tuple[dict[Quantity, AnyArray | SubjectError], frozenset[str]]:
+    grad = upstream.copy()
+    try:
+        gradient = layer.backward(grad)
+    except SubjectError as error:
+        return {"dz": error, "dgamma": error, "dbeta": error}, frozenset()
+    answers: dict[Quantity, AnyArray | SubjectError] = {
+        "dz": _attempt("dz", gradient.dz, upstream.shape),
+        "dgamma": _attempt("dgamma", gradient.dgamma, (features,), upstream.ndim),
+        "dbeta": _attempt("dbeta", gradient.dbeta, (features,), upstream.ndim),
+    }
+    changed = {"upstream gradient"} if grad.tobytes() != upstream.tobytes() else set()
+    return answers, layer.edited() | changed
+
+
+def _aside(layer: Layer, step: Elsewhere | Reread, shape: tuple[int, ...]) -> Seen:
+    try:
+        if isinstance(step, Elsewhere):
+            layer.elsewhere(step.x.copy())
+            return Seen({})
+        return Seen({"out": _checked("out", layer.reread(), shape)})
+    except SubjectError as error:
+        return _nothing(step, error)
 
 
 def _attempt(

@@ -82,3 +82,15 @@ class Layer(Protocol):
     def statistics(self) -> Statistics:
         """Return the running statistics."""
         ...
+
+    def reread(self) -> AnyArray:
+        """Return the array that the latest `train` gave, as it is now."""
+        ...
+
+    def elsewhere(self, x: AnyArray) -> None:
+        """Train another layer, made like this one, on `x`."""
+        ...
+
+    def edited(self) -> frozenset[str]:
+        """Return which of gamma and beta the latest call has changed, where that can be seen."""
+        ...

@@ -65,6 +65,9 @@ def test_the_lectures_chain_holds_every_property(convention: object, spatial_axe
     answers = OracleAnswers(known)
     for property_ in PROPERTIES:
         found = scan(property_, draw_cases(3, 60, spatial_axes), seen, answers)
+        if spatial_axes and property_.id in ("backward.in_network", "inference.folded_linear"):
+            assert Outcome.NOT_APPLICABLE == found.outcome
+            continue
         assert Outcome.PASS == found.outcome, (property_.id, found.message)
         assert found.worst is not None
         assert found.worst <= 1.0

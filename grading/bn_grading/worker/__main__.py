@@ -9,6 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ class Worker:
         self._parts: dict[str, interfaces.Spec] = {}
         self._filename = ""
         self._layer: interfaces.Layer | None = None
+        self._make: Callable[[], interfaces.Layer] | None = None
+        self._out: Any = None
 
     def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
         """Do one operation and return the frame that answers it."""
@@ -82,7 +85,29 @@ class Worker:
     ) -> None:
         self._layer = None
         spec = self._parts[header["part"]]
-        self._layer = interfaces.construct(spec, self._names, {**header["setup"], **arrays})
+        setup = {**header["setup"], **arrays}
+        self._make = lambda: interfaces.construct(spec, self._names, setup)
+        self._layer = self._make()
+
+    def _elsewhere(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        if self._make is None:
+            raise Absent("there is no layer")
+        self._make().train(arrays["x"])
+
+    def _reread(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        results["out"] = plain("the output", self._out)
 
     def _current(self) -> interfaces.Layer:
         if self._layer is None:
@@ -96,7 +121,7 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        self._forward(self._current().train, arrays["x"], reply, results)
+        self._out = self._forward(self._current().train, arrays["x"], reply, results)
 
     def _infer(
         self,
@@ -113,12 +138,21 @@ class Worker:
         x: NDArray[Any],
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
-    ) -> None:
-        before = x.tobytes()
-        results["out"] = plain("the output", call(x))
+    ) -> Any:
+        before, parameters = x.tobytes(), self._current().parameters()
+        out = call(x)
+        results["out"] = plain("the output", out)
         if x.tobytes() != before:
             results["input"] = x
+        self._note_edits(parameters, reply)
         self._collect(self._current().statistics(), reply, results)
+        return out
+
+    def _note_edits(self, before: dict[str, bytes], reply: dict[str, Any]) -> None:
+        after = self._current().parameters()
+        edited = [name for name, content in before.items() if after.get(name) != content]
+        if edited:
+            reply["edited"] = edited
 
     def _backward(
         self,
@@ -128,8 +162,9 @@ class Worker:
         results: dict[str, NDArray[Any]],
     ) -> None:
         grad = arrays["grad"]
-        before = grad.tobytes()
+        before, parameters = grad.tobytes(), self._current().parameters()
         self._collect(self._current().backward(grad), reply, results)
+        self._note_edits(parameters, reply)
         if grad.tobytes() != before:
             results["input"] = grad
 

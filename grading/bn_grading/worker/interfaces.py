@@ -36,6 +36,10 @@ class Layer(Protocol):
         """Return running_mean and running_var."""
         ...
 
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of gamma and beta, to see whether a call changes them."""
+        ...
+
 
 def present(spec: Spec, names: dict[str, Any]) -> bool:
     """Whether the submission defines a name by which the interface is recognised."""
@@ -145,6 +149,11 @@ class ClassLayer:
         """Read the running statistics."""
         return {name: self._read(name) for name in ("running_mean", "running_var")}
 
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of the parameters, where they are arrays."""
+        values = {name: self._read(name) for name in ("gamma", "beta")}
+        return {n: v.tobytes() for n, v in values.items() if isinstance(v, np.ndarray)}
+
     def _read(self, role: str) -> Any:
         try:
             return getattr(self._object, self._name(role))
@@ -206,6 +215,10 @@ class FunctionLayer:
             raise Absent(f"{self._spec['backward']} returns None")
         dz, dgamma, dbeta = result
         return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
+
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of the arrays that are passed in."""
+        return {"gamma": self._gamma.tobytes(), "beta": self._beta.tobytes()}
 
     def statistics(self) -> Arrays:
         """Read the running statistics out of the settings."""

@@ -78,6 +78,15 @@ class ModuleLayer:
         """Read the running statistics."""
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
 
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of weight and bias, in float64: a forward may convert the module."""
+        values = {name: self._numpy(self._tensor(name)) for name in ("gamma", "beta")}
+        return {
+            name: value.astype("float64").tobytes()
+            for name, value in values.items()
+            if value is not None
+        }
+
     @staticmethod
     def _numpy(tensor: Any) -> NDArray[Any] | None:
         if tensor is None:

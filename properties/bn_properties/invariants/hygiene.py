@@ -1,4 +1,4 @@
-"""Good manners: what a layer must leave alone."""
+"""Good manners: what a layer must leave alone, and must not depend on."""
 
 from __future__ import annotations
 
@@ -7,25 +7,144 @@ from collections.abc import Iterator
 import numpy as np
 
 from bn_properties.cases import Case
-from bn_properties.invariant import Ask, Check, invariant
+from bn_properties.invariant import Ask, Check, invariant, widen
+from bn_properties.scenario import (
+    SYMBOLS,
+    Backward,
+    Elsewhere,
+    Quantity,
+    Reread,
+    Scenario,
+    Train,
+)
+
+_CALLER = "the caller still needs its arrays"
+_GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+
+
+def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
+    for scenario in (case.training, case.inference):
+        seen = ask.seen(scenario)[0]
+        seen.array("out")
+        edited = sorted(seen.edited & names)
+        what = f"number of edited arrays ({', '.join(edited) or 'none'})"
+        yield Check(what, np.array([float(len(edited))]), np.zeros(1), None)
 
 
 @invariant(
     "hygiene.input_unmodified",
-    equation=r"z \text{ after the call} = z \text{ before}",
-    source="the caller still needs its arrays",
+    equation=r"z, G \text{ after the call} = z, G \text{ before}",
+    source=_CALLER,
 )
 def input_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     """Forward and backward leave the arrays that they are given as they were."""
-    for scenario in (case.training, case.inference):
-        seen = ask.seen(scenario)[0]
-        seen.array("out")
+    yield from _unedited(case, ask, frozenset({"input", "upstream gradient"}))
+
+
+@invariant(
+    "hygiene.parameters_unmodified",
+    equation=r"\gamma, \beta \text{ after the call} = \gamma, \beta \text{ before}",
+    source="the optimiser moves the parameters, not the layer",
+)
+def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
+    """Forward and backward leave γ and β as they were."""
+    yield from _unedited(case, ask, frozenset({"gamma", "beta"}))
+
+
+@invariant(
+    "hygiene.output_kept",
+    equation=r"\hat z^{(1)} \text{ after the second step} = \hat z^{(1)} \text{ before}",
+    source=_CALLER,
+    every=10,
+)
+def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
+    """The output that was returned does not change when its gradient is computed."""
+    scenario = case.once(
+        "looked at again",
+        lambda: Scenario(case.full_setup, (Train(case.x), Backward(case.grad), Reread())),
+    )
+    seen = ask.seen(scenario)
+    seen[1].array("dz")
+    first, again = seen[0].array("out"), seen[2].array("out")
+    yield Check("the first output, looked at again", again, widen(first), None)
+
+
+@invariant(
+    "hygiene.layers_independent",
+    equation=r"\mathrm{layer}_1 \text{ is the same whatever } \mathrm{layer}_2 \text{ does}",
+    source="a network holds many layers of one class",
+    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
+    every=10,
+)
+def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
+    """Two layers share no state: training another one between forward and backward changes nothing."""  # noqa: E501
+    steps = (Train(case.x), Elsewhere(case.more[0]), Backward(case.grad), Train(case.more[0]))
+    scenario = case.once("two layers", lambda: Scenario(case.parameters, steps))
+    seen, want = ask.seen(scenario), ask.answer(scenario)
+    for quantity in _GRADIENTS:
         yield Check(
-            "number of calls that edited their input",
-            np.array([float(seen.edited)]),
-            np.zeros(1),
-            None,
+            f"{SYMBOLS[quantity]} after another layer trained",
+            seen[2].array(quantity),
+            want[2].expected[quantity],
+            want[2].bound(quantity),
+        )
+    statistics: tuple[Quantity, ...] = ("running_mean", "running_var")
+    for quantity in statistics:
+        if quantity in want[3].expected:
+            yield Check(
+                f"{SYMBOLS[quantity]} after another layer trained",
+                seen[3].array(quantity),
+                want[3].expected[quantity],
+                want[3].bound(quantity),
+            )
+
+
+@invariant(
+    "hygiene.repeatable",
+    equation=r"f(z) = f(z)",
+    source="nothing in batch norm is random; training output depends on the batch alone",
+    every=5,
+)
+def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
+    """The same batch again gives the same output and the same gradients, to the last bit: nothing adds up from call to call."""  # noqa: E501
+    step = Train(case.x, case.grad)
+    scenario = case.once("repeated", lambda: Scenario(case.full_setup, (step, step)))
+    first, second = ask.seen(scenario)
+    quantities: tuple[Quantity, ...] = ("out", *_GRADIENTS)
+    for quantity in quantities:
+        kept = widen(first.array(quantity))
+        if not np.isfinite(kept).all():
+            return  # agreement says so; NaN is not equal to itself
+        yield Check(f"{SYMBOLS[quantity]} again", second.array(quantity), kept, None)
+
+
+@invariant(
+    "hygiene.latest_forward",
+    equation=r"\mathrm{backward}(G) \text{ belongs to the latest forward}",
+    source="a layer is trained batch after batch",
+    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
+    every=5,
+)
+def latest_forward(case: Case, ask: Ask) -> Iterator[Check]:
+    """After another batch, the gradients are those of the latest batch, and of it alone."""
+    other = case.more[0]
+    steps = (Train(other, np.ones_like(other)), Train(case.x, case.grad))
+    scenario = case.once("second batch", lambda: Scenario(case.full_setup, steps))
+    seen, want = ask.seen(scenario)[1], ask.answer(scenario)[1]
+    for quantity in _GRADIENTS:
+        yield Check(
+            f"{SYMBOLS[quantity]} of the second batch",
+            seen.array(quantity),
+            want.expected[quantity],
+            want.bound(quantity),
         )
 
 
-PROPERTIES = (input_unmodified,)
+PROPERTIES = (
+    input_unmodified,
+    parameters_unmodified,
+    output_kept,
+    layers_independent,
+    repeatable,
+    latest_forward,
+)

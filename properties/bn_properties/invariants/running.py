@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from bn_properties.cases import Case
+import numpy as np
+
+from bn_properties.cases import Case, splitmix
 from bn_properties.invariant import Ask, Check, invariant
-from bn_properties.scenario import Quantity, Scenario, Train
+from bn_properties.scenario import SYMBOLS, Infer, Quantity, Scenario, Train
 from bn_properties.subject import SubjectError
 
 
@@ -57,4 +60,123 @@ def variance_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
     yield from _recurrence(case, ask, "running_var", "running variance")
 
 
-PROPERTIES = (mean_recurrence, variance_recurrence)
+RECURRENCES = ("running.mean_recurrence", "running.variance_recurrence")
+STATISTICS: tuple[Quantity, ...] = ("running_mean", "running_var")
+
+
+@invariant(
+    "running.closed_form",
+    equation=r"M_n = k^n M_0 + (1-k)\sum_{t=1}^n k^{n-t}\mu_t",
+    source="the recurrence, written out",
+    presupposes=RECURRENCES,
+)
+def closed_form(case: Case, ask: Ask) -> Iterator[Check]:
+    """After several steps, the running mean is a weighted sum of all batch means, the old ones fading."""  # noqa: E501
+    want = ask.answer(case.sequence)
+    records = [answer.record for answer in want]
+    means = [record.mean for record in records if record is not None]
+    steps = len(means)
+    total = case.keep**steps * np.full(case.features, ask.convention.initial_mean)
+    size = np.abs(total)
+    for number, mean in enumerate(means):
+        weight = (1 - case.keep) * case.keep ** (steps - 1 - number)
+        total, size = total + weight * mean, size + np.abs(weight * mean)
+    if "running_mean" not in want[-1].expected:
+        return
+    # The weights are exact binary fractions to begin with; each power and product rounds once.
+    room = want[-1].bound("running_mean") + 4 * steps * 2.0**-53 * size
+    got = ask.seen(case.sequence)[-1].array("running_mean")
+    yield Check(f"running mean after {steps} steps", got, total, room)
+
+
+@invariant(
+    "running.initial_values",
+    equation=r"M_0,\ V_0",
+    source="each course's convention",
+    presupposes=("inference.no_state_change",),
+    every=10,
+)
+def initial_values(case: Case, ask: Ask) -> Iterator[Check]:
+    """A fresh layer's running statistics are the initial ones that the course asks for."""
+    scenario = case.once("fresh", lambda: Scenario(case.parameters, (Infer(case.probe),)))
+    seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
+    seen.array("out")
+    for quantity in STATISTICS:
+        got = seen.answers[quantity]
+        if isinstance(got, SubjectError) and got.failure == "not_implemented":
+            continue  # an interface may make them with the first batch
+        yield Check(
+            f"initial {SYMBOLS[quantity]}",
+            seen.array(quantity),
+            want.expected[quantity],
+            want.bound(quantity),
+        )
+
+
+@invariant(
+    "running.full_and_no_memory",
+    equation=r"k = 1: M \leftarrow M \qquad k = 0: M \leftarrow \mu_B",
+    source="the recurrence at its two ends",
+    presupposes=RECURRENCES,
+    every=10,
+)
+def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
+    """With all weight on the old average nothing moves, and with none the batch's statistics take its place."""  # noqa: E501
+    for keep in (1.0, 0.0):
+        setup = replace(case.full_setup, keep=keep)
+        scenario = case.once(f"keep {keep}", lambda s=setup: Scenario(s, (Train(case.x),)))  # type: ignore[misc]
+        seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
+        for quantity in STATISTICS:
+            if quantity in want.expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} with weight {keep:g} on the old one",
+                    seen.array(quantity),
+                    want.expected[quantity],
+                    want.bound(quantity),
+                )
+
+
+@invariant(
+    "running.any_order",
+    equation=r"(M, V) \text{ after any order of training and inference steps}",
+    source="the recurrence, which inference does not enter",
+    presupposes=(*RECURRENCES, "inference.no_state_change"),
+    every=5,
+)
+def any_order(case: Case, ask: Ask) -> Iterator[Check]:
+    """In any order of training and inference steps, the statistics follow the training steps alone, and the outputs the statistics."""  # noqa: E501
+    scenario = case.once("any order", lambda: _mixed(case))
+    seen = ask.seen(scenario)
+    for step, want in enumerate(ask.answer(scenario)):
+        quantities: tuple[Quantity, ...] = ("out", *STATISTICS)
+        for quantity in quantities:
+            if quantity in want.expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} in step {step + 1}",
+                    seen[step].array(quantity),
+                    want.expected[quantity],
+                    want.bound(quantity),
+                )
+
+
+def _mixed(case: Case) -> Scenario:
+    """Eight steps in an order that the case's number chooses; they begin with training."""
+    batches = (case.x, *case.more)
+    choices = splitmix(case.index, 7) % 4
+    steps: list[Train | Infer] = [Train(case.x)]
+    for number, choice in enumerate(choices.tolist()):
+        if choice < 2:
+            steps.append(Train(batches[(number + choice) % len(batches)]))
+        else:
+            steps.append(Infer(case.probe if choice == 2 else batches[number % len(batches)]))
+    return Scenario(case.parameters, tuple(steps))
+
+
+PROPERTIES = (
+    mean_recurrence,
+    variance_recurrence,
+    closed_form,
+    initial_values,
+    full_and_no_memory,
+    any_order,
+)

@@ -32,7 +32,12 @@ class CaseBank:
         """Return the known mistakes under `convention`, ready to be compared."""
         key = (convention.name, spatial_axes)
         if key not in self._diagnoses:
-            self._diagnoses[key] = Diagnosis(convention, spatial_axes, self.answers(convention))
+            # Another seed's cases: asked only where two mistakes look the same on this one's.
+            others = draw_cases(self.seed + 1, 22, spatial_axes)
+            further = [s for case in others for s in (case.training, case.interrupted)]
+            self._diagnoses[key] = Diagnosis(
+                convention, spatial_axes, self.answers(convention), further
+            )
         return self._diagnoses[key]
 
     @property

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from bn_oracle.faults import FAULTS
+from bn_properties.catalogue import PROPERTIES
 from bn_properties.verdicts import Status, json_schema
 from bn_reports.html import write_html
+from bn_reports.listing import fault_list, property_list
 from bn_reports.terminal import class_table, submission_report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -171,6 +174,18 @@ def check(
     if result.status is Status.UNGRADED:
         raise typer.Exit(GRADER_FAILED)
     raise typer.Exit(0 if result.status is Status.CORRECT else 1)
+
+
+@app.command()
+def properties() -> None:
+    """List the properties: id, sentence, equation, source."""
+    Console().print(property_list(PROPERTIES))
+
+
+@app.command()
+def faults() -> None:
+    """List the known mistakes: id, title, the wrong and the right equation."""
+    Console().print(fault_list(FAULTS))
 
 
 @app.command()

@@ -138,7 +138,7 @@ def _examine(
             counterexamples[id_] = write(smallest, bank.seed, seen, answers)
     failed = any(finding.outcome is Outcome.FAIL for finding in findings.values())
     diagnosis = bank.diagnosis(convention, part.spatial_axes)
-    causes = diagnosis.causes(observed) if failed else ()
+    causes = diagnosis.causes(observed, seen) if failed else ()
     return Examined(part, main, findings, counterexamples, causes)
 
 

@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 _REAL_KINDS = "biuf"
 
 
-def real_array(name: str, value: ArrayLike) -> Array:
-    """Return `value` as a new float64 array.
+def real_array(name: str, value: ArrayLike, *, copy: bool = True) -> Array:
+    """Return `value` as a float64 array: a new one, or `value` itself if it may be shared.
 
     Integers, booleans and narrower floats convert exactly; a wider float is rounded.
 
@@ -27,12 +27,12 @@ def real_array(name: str, value: ArrayLike) -> Array:
         TypeError: object, complex, string or other non-numeric content.
         ValueError: NaN or infinite values, or an integer too large for float64.
     """
+    if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask
+        raise TypeError(f"{name} is a masked array, but must be a plain array of real numbers")
     array = np.asarray(value)
     if array.dtype.kind not in _REAL_KINDS:
         raise TypeError(f"{name} has dtype {array.dtype}, but must be real numbers")
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, but must be a plain array of real numbers")
-    result = np.array(array, dtype=np.float64, subok=False)
+    result = np.array(array, dtype=np.float64, subok=False, copy=copy or None)
     if not np.isfinite(result).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         raise ValueError(f"{name}{list(where)} is {result[where]}, but must be finite")
@@ -59,9 +59,9 @@ def batch(name: str, value: ArrayLike, channel_axis: int) -> Array:
     return array
 
 
-def same_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+def same_shape(name: str, value: ArrayLike, shape: tuple[int, ...], *, copy: bool = True) -> Array:
     """Return `value` as float64, or raise ValueError if its shape is not `shape`."""
-    array = real_array(name, value)
+    array = real_array(name, value, copy=copy)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but must have shape {shape}")
     return array
@@ -95,6 +95,20 @@ def scalar(name: str, value: Any, low: float, high: float = math.inf) -> float:
         allowed = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} is {number!r}, but must be {allowed} and finite")
     return number
+
+
+def whole_number(name: str, value: int, low: int) -> int:
+    """Return `value`, or raise an error that names it unless it is an integer of at least `low`.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: below `low`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} is {value!r}, but must be an integer")
+    if value < low:
+        raise ValueError(f"{name} is {value}, but must be at least {low}")
+    return int(value)
 
 
 def to_rows(array: Array, channel_axis: int = 1) -> Array:

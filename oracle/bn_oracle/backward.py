@@ -50,9 +50,13 @@ def backward(record: Forward, grad: ArrayLike) -> Gradients:
         TypeError: `grad` is not made of real numbers.
         ValueError: `grad` has another shape than the output, or is not finite.
     """
-    g = upstream_rows(record, grad)
+    # Read only, so that no copy is needed.
+    upstream = arrays.same_shape("grad", grad, record.out.shape, copy=False)
+    g = arrays.to_rows(upstream, record.channel_axis)
     size = record.batch_size
-    dbeta = g.sum(axis=0)
+    dbeta = np.add.reduce(g, axis=0)
     dgamma = np.einsum("bc,bc->c", g, record.u)
-    rows = record.gamma / record.std * (g - dbeta / size - record.u * (dgamma / size))
+    rows = g - dbeta / size
+    rows -= record.u * (dgamma / size)
+    rows *= record.gamma / record.std
     return Gradients(arrays.from_rows(rows, record.out.shape, record.channel_axis), dgamma, dbeta)

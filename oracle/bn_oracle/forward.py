@@ -60,11 +60,12 @@ def statistics(rows: Array) -> tuple[Array, Array, Array]:
     mean of the centred values is that error, and taking it away costs one pass.
     Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", §3.
     """
-    mean = rows.mean(axis=0)
+    size = rows.shape[0]
+    mean = np.add.reduce(rows, axis=0) / size
     centred = rows - mean
-    residue = centred.mean(axis=0)
+    residue = np.add.reduce(centred, axis=0) / size
     centred -= residue
-    var = np.einsum("bc,bc->c", centred, centred) / rows.shape[0]
+    var = np.einsum("bc,bc->c", centred, centred) / size
     return mean + residue, centred, var
 
 
@@ -103,5 +104,7 @@ def forward(
         raise ValueError(f"eps is 0 and feature {column} has variance 0: eps must be positive")
     std = np.sqrt(var + epsilon)
     u = centred / std
-    out = arrays.from_rows(scale * u + shift, batch.shape, channel_axis)
+    affine = scale * u
+    affine += shift
+    out = arrays.from_rows(affine, batch.shape, channel_axis)
     return Forward(rows, scale, shift, epsilon, mean, centred, var, std, u, out, channel_axis)

@@ -4,10 +4,17 @@ With μ and σ² fixed, batch norm is affine in z, the same for every instance::
 
     ẑ = γ (z − μ)/√(σ²+ε) + β = a z + b,    a = γ/√(σ²+ε),    b = β − a μ
 
+and so are its gradients, each instance's apart from all others'. With G = ∂Div/∂ẑ::
+
+    ∂Div/∂z_i = γ G_i/s             ∂Div/∂γ = Σ G_i (z_i−μ)/s      ∂Div/∂β = Σ G_i
+    ∂Div/∂μ   = −(γ/s) Σ G_i        ∂Div/∂σ² = −(γ/2s²) Σ G_i (z_i−μ)/s
+
 Source: Ioffe & Szegedy 2015, Algorithm 2, line 11.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,6 +54,61 @@ def infer(
     std = denominator(arrays.per_feature("var", var, features), eps)
     rows = scale * ((arrays.to_rows(batch, channel_axis) - centre) / std) + shift
     return arrays.from_rows(rows, batch.shape, channel_axis)
+
+
+@dataclass(frozen=True)
+class InferenceGradients:
+    """Gradients of a divergence in inference mode; (C,) but for `dz`."""
+
+    dz: Array
+    """∂Div/∂z, in the shape of the input."""
+    dgamma: Array
+    dbeta: Array
+    dmean: Array
+    """∂Div/∂μ, of the given mean."""
+    dvar: Array
+    """∂Div/∂σ², of the given variance."""
+
+
+def infer_backward(
+    z: ArrayLike,
+    gamma: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    eps: float,
+    grad: ArrayLike,
+    *,
+    channel_axis: int = 1,
+) -> InferenceGradients:
+    """Differentiate inference, where the statistics are given numbers and not functions of z.
+
+    Args:
+        z: (N, C, …), or channels last with `channel_axis=-1`.
+        gamma, mean, var: (C,). β is not asked for: no gradient depends on it.
+        eps: ε ≥ 0.
+        grad: G = ∂Div/∂ẑ, in the shape of `z`.
+        channel_axis: the axis of `z` that holds the features.
+
+    Raises:
+        TypeError: an argument is not made of real numbers.
+        ValueError: as `infer`, or `grad` has another shape than `z`.
+    """
+    batch = arrays.batch("z", z, channel_axis)
+    features = batch.shape[channel_axis]
+    scale = arrays.per_feature("gamma", gamma, features)
+    centre = arrays.per_feature("mean", mean, features)
+    std = denominator(arrays.per_feature("var", var, features), eps)
+    g = arrays.to_rows(arrays.same_shape("grad", grad, batch.shape), channel_axis)
+    u = (arrays.to_rows(batch, channel_axis) - centre) / std
+    slope = scale / std
+    dgamma, dbeta = np.einsum("bc,bc->c", g, u), g.sum(axis=0)
+    return InferenceGradients(
+        dz=arrays.from_rows(slope * g, batch.shape, channel_axis),
+        dgamma=dgamma,
+        dbeta=dbeta,
+        dmean=-slope * dbeta,
+        dvar=-0.5 * slope * dgamma / std,
+    )
 
 
 def fold(

@@ -7,7 +7,8 @@ and only then, it is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from bn_oracle.rounding import Precision
 from bn_oracle.variation import Step, Trace, Variation
 
 from bn_properties.answers import Answer
-from bn_properties.scenario import InProcess, Quantity, Scenario, Seen, Subject
+from bn_properties.scenario import Infer, InProcess, Quantity, Scenario, Seen, Subject
 from bn_properties.subject import AnyArray, Gradient, Setup, Statistics, SubjectError
 from bn_properties.verdicts import Cause
 
@@ -27,31 +28,34 @@ _SLACK = 16.0
 """A fault's own rounding, in bounds of the right computation of the same size."""
 
 
+def varied_layer(replaced: Mapping[str, Step], convention: Convention, setup: Setup) -> VariedLayer:
+    """Make a layer of the oracle's steps, but for those in `replaced`."""
+    size = setup.features
+
+    def given(value: AnyArray | None, default: float) -> AnyArray:
+        if value is None:
+            return np.full(size, default)
+        return np.asarray(value, np.float64).reshape(size)
+
+    trace = Trace(
+        gamma=given(setup.gamma, 1.0),
+        beta=given(setup.beta, 0.0),
+        eps=convention.eps if setup.eps is None else setup.eps,
+        keep=convention.keep(convention.momentum) if setup.keep is None else setup.keep,
+        convention=convention,
+        running_mean=given(setup.running_mean, convention.initial_mean),
+        running_var=given(setup.running_var, convention.initial_var),
+    )
+    return VariedLayer(Variation(trace, replaced))
+
+
 def varied(
     replaced: Mapping[str, Step], convention: Convention, spatial_axes: int = 0
 ) -> InProcess:
     """Return the oracle's variation in which the steps in `replaced` stand, as a subject."""
-
-    def make(setup: Setup) -> VariedLayer:
-        size = setup.features
-
-        def given(value: AnyArray | None, default: float) -> AnyArray:
-            if value is None:
-                return np.full(size, default)
-            return np.asarray(value, np.float64).reshape(size)
-
-        trace = Trace(
-            gamma=given(setup.gamma, 1.0),
-            beta=given(setup.beta, 0.0),
-            eps=convention.eps if setup.eps is None else setup.eps,
-            keep=convention.keep(convention.momentum) if setup.keep is None else setup.keep,
-            convention=convention,
-            running_mean=given(setup.running_mean, convention.initial_mean),
-            running_var=given(setup.running_var, convention.initial_var),
-        )
-        return VariedLayer(Variation(trace, replaced))
-
-    return InProcess(make, convention, spatial_axes)
+    return InProcess(
+        lambda setup: varied_layer(replaced, convention, setup), convention, spatial_axes
+    )
 
 
 class VariedLayer:
@@ -100,23 +104,53 @@ def _guarded(call: Callable[[], Any]) -> Any:
 
 
 Answers = Callable[[Scenario], tuple[Answer, ...]]
+Asks = Callable[[Scenario], tuple[Seen, ...]]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One fault, or two together, as a subject."""
+
+    faults: tuple[Fault, ...]
+    subject: Subject
+
+    @property
+    def key(self) -> str:
+        """The faults' ids."""
+        return " + ".join(fault.id for fault in self.faults)
 
 
 class Diagnosis:
     """The faults under one convention, with what each of them shows; kept for all submissions."""
 
-    def __init__(self, convention: Convention, spatial_axes: int, answers: Answers) -> None:
-        """Prepare every fault of the catalogue as a subject."""
-        self._faults = [
-            (fault, varied(fault.replaces, convention, spatial_axes)) for fault in FAULTS
-        ]
+    def __init__(
+        self,
+        convention: Convention,
+        spatial_axes: int,
+        answers: Answers,
+        further: Sequence[Scenario] = (),
+    ) -> None:
+        """Prepare every fault of the catalogue as a subject.
+
+        `further` are scenarios that are asked only to tell apart what explains all else.
+        """
+        self._convention, self._spatial_axes = convention, spatial_axes
+        self._single = [self._explanation(fault) for fault in FAULTS]
         self._answers = answers
+        self._further = further
         self._shown: dict[tuple[str, bytes], tuple[Seen, ...]] = {}
 
-    def causes(self, observed: Observed) -> tuple[Cause, ...]:
-        """Return the faults that reproduce every observed output, or none.
+    def _explanation(self, *faults: Fault) -> Explanation:
+        replaced: dict[str, Step] = {}
+        for fault in faults:
+            replaced.update(fault.replaces)
+        return Explanation(faults, varied(replaced, self._convention, self._spatial_axes))
 
-        Several are returned when nothing that was observed tells them apart.
+    def causes(self, observed: Observed, ask: Asks | None = None) -> tuple[Cause, ...]:
+        """Return the smallest sets of faults that reproduce every observed output, or none.
+
+        Several are returned when nothing tells them apart: neither what was observed nor, where
+        `ask` can put them to the submission, any further scenario.
         """
         wrong = [pair for pair in observed if self._differs(*pair)]
         if not wrong:
@@ -125,36 +159,76 @@ class Diagnosis:
         right = [pair for pair in observed if pair[0].key not in keys]
         # Where the submission is wrong, another mistake is soon told apart from its own.
         ordered = wrong[:_FEW] + right[:_FEW] + wrong[_FEW:] + right[_FEW:]
-        causes = []
-        for fault, subject in self._faults:
-            count = self._explained(fault, subject, ordered)
-            if count is not None:
-                causes.append(_cause(fault, count))
-        return tuple(causes)
+        found = self._explaining(self._single, ordered)
+        if not found:
+            found = self._explaining(self._pairs(ordered[: 2 * _FEW]), ordered)
+        for scenario in self._further if ask is not None and len(found) > 1 else ():
+            assert ask is not None
+            more = [(scenario, ask(scenario))]
+            found = [
+                (each, count + extra)
+                for each, count in found
+                if (extra := self._explained(each, more)) is not None
+            ]
+            if len(found) <= 1:
+                break
+        return tuple(_cause(each, count) for each, count in found)
+
+    def _explaining(
+        self, candidates: Iterable[Explanation], observed: Observed
+    ) -> list[tuple[Explanation, int]]:
+        counts = ((each, self._explained(each, observed)) for each in candidates)
+        return [(each, count) for each, count in counts if count is not None]
+
+    def _pairs(self, observed: Observed) -> Iterator[Explanation]:
+        """Two faults of different steps, one of which explains a wrong output by itself."""
+        for first in self._single:
+            if not self._helps(first, observed):
+                continue
+            for second in FAULTS:
+                if not first.faults[0].replaces.keys() & second.replaces.keys():
+                    yield self._explanation(*first.faults, second)
+
+    def _helps(self, each: Explanation, observed: Observed) -> bool:
+        """Whether a fault puts some kind of output right, throughout, that the oracle misses."""
+        helped: set[tuple[bool, Quantity]] = set()
+        missed: set[tuple[bool, Quantity]] = set()
+        for scenario, seen in observed:
+            shown = self._show(each, scenario)
+            rows = zip(scenario.steps, seen, shown, self._answers(scenario), strict=True)
+            for step, theirs, ours, want in rows:
+                for quantity, value in theirs.answers.items():
+                    if quantity not in want.expected or _missing(value):
+                        continue
+                    kind = (isinstance(step, Infer), quantity)
+                    if not _same(value, ours.answers.get(quantity), want, quantity):
+                        missed.add(kind)
+                    elif not _same(value, want.expected[quantity], want, quantity):
+                        helped.add(kind)
+        return bool(helped - missed)
 
     def _differs(self, scenario: Scenario, seen: tuple[Seen, ...]) -> bool:
         """Whether the submission differs from the oracle in some quantity."""
-        for got, want in zip(seen, self._answers(scenario), strict=True):
-            for quantity, value in got.answers.items():
-                right = want.expected.get(quantity)
-                if right is None or _missing(value):
-                    continue
-                if isinstance(value, SubjectError) or not _close(
-                    value, right, want.bound(quantity), right, want.precision
-                ):
-                    return True
-        return False
+        return any(
+            not _missing(value) and not _same(value, want.expected[quantity], want, quantity)
+            for got, want in zip(seen, self._answers(scenario), strict=True)
+            for quantity, value in got.answers.items()
+            if quantity in want.expected
+        )
 
-    def _explained(self, fault: Fault, subject: Subject, observed: Observed) -> int | None:
-        """Return how many outputs the fault reproduces; None as soon as it misses one."""
+    def _show(self, each: Explanation, scenario: Scenario) -> tuple[Seen, ...]:
+        key = (each.key, scenario.key)
+        if key not in self._shown:
+            self._shown[key] = each.subject.observe(scenario)
+        return self._shown[key]
+
+    def _explained(self, each: Explanation, observed: Observed) -> int | None:
+        """Return how many outputs the faults reproduce; None as soon as they miss one."""
         count = 0
+        single = len(each.faults) == 1
         for number, (scenario, seen) in enumerate(observed):
-            key = (fault.id, scenario.key)
-            shown = self._shown.get(key)
-            if shown is None:
-                shown = subject.observe(scenario)
-                if number < _FEW:
-                    self._shown[key] = shown
+            kept = single and number < _FEW
+            shown = self._show(each, scenario) if kept else each.subject.observe(scenario)
             for theirs, ours, want in zip(seen, shown, self._answers(scenario), strict=True):
                 for quantity, value in theirs.answers.items():
                     if quantity not in want.expected or _missing(value):
@@ -174,13 +248,13 @@ _FEW = 12
 """How many scenarios are put first and kept: enough to dismiss nearly every wrong fault."""
 
 
-def _cause(fault: Fault, count: int) -> Cause:
+def _cause(each: Explanation, count: int) -> Cause:
     return Cause(
-        fault=fault.id,
-        title=fault.title,
-        wrong=fault.wrong,
-        right=fault.right,
-        explanation=fault.explanation,
+        fault=each.key,
+        title="; and ".join(fault.title for fault in each.faults),
+        wrong=r" \qquad ".join(fault.wrong for fault in each.faults),
+        right=r" \qquad ".join(fault.right for fault in each.faults),
+        explanation=" ".join(fault.explanation for fault in each.faults),
         explained=count,
         observed=count,
     )

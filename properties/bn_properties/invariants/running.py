@@ -140,7 +140,7 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
     "running.any_order",
     equation=r"(M, V) \text{ after any order of training and inference steps}",
     source="the recurrence, which inference does not enter",
-    presupposes=(*RECURRENCES, "inference.no_state_change"),
+    presupposes=(*RECURRENCES, "inference.affine_fold", "inference.no_state_change"),
     every=5,
 )
 def any_order(case: Case, ask: Ask) -> Iterator[Check]:

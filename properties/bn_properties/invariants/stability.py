@@ -83,26 +83,26 @@ def _at_scale(case: Case, ask: Ask, power: int, name: str) -> Iterator[Check]:
 
 @invariant(
     "stability.huge_scale",
-    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{300}",
+    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{200}",
     source="σ² and (σ²+ε)^{3/2} are still normal numbers there, σ⁶ is not",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),
     every=5,
 )
 def huge_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inputs of the size of 10⁹⁰ are normalised like any others: no power of the variance overflows that need not."""  # noqa: E501
-    yield from _at_scale(case, ask, 300, "2^300")
+    """Inputs of the size of 10⁶⁰ are normalised like any others: no power of the variance overflows that need not."""  # noqa: E501
+    yield from _at_scale(case, ask, 200, "2^200")
 
 
 @invariant(
     "stability.tiny_scale",
-    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{-300}",
+    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{-200}",
     source="σ² and (σ²+ε)^{3/2} are still normal numbers there, σ⁶ is not",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),
     every=5,
 )
 def tiny_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inputs of the size of 10⁻⁹⁰, with ε to match, are normalised like any others."""
-    yield from _at_scale(case, ask, -300, "2^-300")
+    """Inputs of the size of 10⁻⁶⁰, with ε to match, are normalised like any others."""
+    yield from _at_scale(case, ask, -200, "2^-200")
 
 
 PROPERTIES = (training_output, input_gradient, running_variance, huge_scale, tiny_scale)

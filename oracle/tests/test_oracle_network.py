@@ -1,0 +1,191 @@
+"""The network of the notes' first page, trained on real data, next to the same one in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from bn_oracle.arrays import Array
+from bn_oracle.conventions import TORCH
+from bn_oracle.network import (
+    Activation,
+    Parameters,
+    RunningStatistics,
+    cross_entropy,
+    gradients,
+    initial_statistics,
+    initialise,
+    predict,
+    sgd_step,
+    training_pass,
+    update_statistics,
+)
+
+EPS, RATE, STEPS, BATCH = 1e-5, 0.1, 1000, 64
+SIZES = (64, 32, 24, 10)
+ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
+
+
+@dataclass(frozen=True)
+class Digits:
+    """1,797 handwritten digits of 8×8, every fourth kept for the test."""
+
+    x: Array
+    labels: Any
+    test_x: Array
+    test_labels: Any
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
+    found = datasets.load_digits()
+    x, labels = found.data / 16.0, found.target
+    test = np.arange(len(x)) % 4 == 0
+    return Digits(x[~test], labels[~test], x[test], labels[test])
+
+
+def _batches(count: int) -> list[Any]:
+    """The instances of each step: shuffled epochs, cut; a ragged last batch is left out."""
+    rng = np.random.default_rng(11)
+    batches: list[Any] = []
+    while len(batches) < STEPS:
+        order = rng.permutation(count)
+        batches.extend(order[i : i + BATCH] for i in range(0, count - BATCH + 1, BATCH))
+    return batches[:STEPS]
+
+
+def _train(digits: Digits, activation: Activation) -> tuple[Parameters, RunningStatistics]:
+    parameters = initialise(SIZES, seed=1)
+    statistics = initial_statistics(parameters, TORCH)
+    keep = TORCH.keep(TORCH.momentum)
+    for chosen in _batches(len(digits.x)):
+        seen = training_pass(parameters, digits.x[chosen], activation, EPS)
+        slopes = gradients(parameters, seen, digits.labels[chosen], activation)
+        parameters = sgd_step(parameters, slopes, RATE)
+        statistics = update_statistics(statistics, seen, keep, TORCH)
+    return parameters, statistics
+
+
+def _torch_train(digits: Digits, activation: Activation) -> tuple[Any, list[Any], list[Any]]:
+    """Return the torch network after the same steps from the same weights, and its layers."""
+    import torch
+
+    # One thread: matrices as small as these only lose time by being shared out.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    plain = initialise(SIZES, seed=1)
+    kinds = {"sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+    affine = [torch.nn.Linear(into, out, dtype=torch.float64) for into, out in pairwise(SIZES)]
+    norms = [torch.nn.BatchNorm1d(size, dtype=torch.float64) for size in SIZES[1:-1]]
+    with torch.no_grad():
+        for layer, weight, bias in zip(affine, plain.weights, plain.biases, strict=True):
+            layer.weight.copy_(torch.from_numpy(weight))
+            layer.bias.copy_(torch.from_numpy(bias))
+    pieces: list[Any] = []
+    for layer, norm in zip(affine, norms, strict=False):
+        pieces += [layer, norm, kinds[activation]()]
+    network = torch.nn.Sequential(*pieces, affine[-1])
+    optimiser = torch.optim.SGD(network.parameters(), lr=RATE)
+    x, labels = torch.from_numpy(digits.x), torch.from_numpy(digits.labels)
+    for chosen in _batches(len(digits.x)):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(x[chosen]), labels[chosen]).backward()
+        optimiser.step()
+    torch.set_num_threads(threads)
+    return network.eval(), affine, norms
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_thousand_steps_on_digits_follow_torch(digits: Digits, activation: Activation) -> None:
+    """From the same weights, over the same mini-batches: weights equal to 1e−10 at the end."""
+    import torch
+
+    parameters, statistics = _train(digits, activation)
+    network, affine, norms = _torch_train(digits, activation)
+    pairs = [
+        *zip(parameters.weights, [layer.weight for layer in affine], strict=True),
+        *zip(parameters.biases, [layer.bias for layer in affine], strict=True),
+        *zip(parameters.gammas, [norm.weight for norm in norms], strict=True),
+        *zip(parameters.betas, [norm.bias for norm in norms], strict=True),
+        *zip(statistics.means, [norm.running_mean for norm in norms], strict=True),
+        *zip(statistics.variances, [norm.running_var for norm in norms], strict=True),
+    ]
+    for ours, theirs in pairs:
+        assert np.abs(ours - theirs.detach().numpy()).max() <= 1e-10
+
+    with torch.no_grad():
+        theirs = network(torch.from_numpy(digits.test_x)).numpy().argmax(axis=1)
+    ours = predict(parameters, statistics, digits.test_x, activation, EPS).argmax(axis=1)
+    accuracy = float((ours == digits.test_labels).mean())
+    assert float((theirs == digits.test_labels).mean()) == accuracy
+    assert 0.95 < accuracy
+
+
+def _small() -> tuple[Parameters, Array, Any]:
+    rng = np.random.default_rng(8)
+    return initialise((5, 4, 3, 3), seed=3), rng.normal(size=(12, 5)), rng.integers(0, 3, size=12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_small_step_lowers_the_divergence_by_the_rate_times_the_squared_gradient(
+    activation: Activation,
+) -> None:
+    parameters, x, labels = _small()
+    seen = training_pass(parameters, x, activation, EPS)
+    slopes = gradients(parameters, seen, labels, activation)
+    rate = 1e-6
+    stepped = training_pass(sgd_step(parameters, slopes, rate), x, activation, EPS)
+    fall = cross_entropy(seen.logits, labels) - cross_entropy(stepped.logits, labels)
+    everything = (*slopes.weights, *slopes.biases, *slopes.gammas, *slopes.betas)
+    squared = sum(float((slope**2).sum()) for slope in everything)
+    # The next term of the series is of relative size rate times a curvature.
+    assert fall == pytest.approx(rate * squared, rel=1e-3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_one_instance_teaches_the_layers_before_batch_norm_nothing(activation: Activation) -> None:
+    """With N = 1, u is 0 whatever the instance: incremental descent moves the output layer."""
+    parameters, x, labels = _small()
+    seen = training_pass(parameters, x[:1], activation, EPS)
+    slopes = gradients(parameters, seen, labels[:1], activation)
+    for slope in (*slopes.weights[:-1], *slopes.gammas):
+        assert not slope.any()
+    assert slopes.biases[-1].any()
+    other = training_pass(parameters, x[1:2], activation, EPS)
+    assert np.array_equal(seen.logits, other.logits)
+
+
+def test_a_mini_batchs_gradient_is_no_mean_over_its_parts() -> None:
+    """μ_B and σ_B² are arguments of the divergence: the batch cannot be taken apart."""
+    parameters, x, labels = _small()
+
+    def first_weight(rows: slice) -> Array:
+        seen = training_pass(parameters, x[rows], "tanh", EPS)
+        return gradients(parameters, seen, labels[rows], "tanh").weights[0]
+
+    halves = (first_weight(slice(0, 6)) + first_weight(slice(6, 12))) / 2
+    assert np.abs(first_weight(slice(0, 12)) - halves).max() > 0.01
+
+
+def test_inference_with_the_batchs_own_statistics_is_training() -> None:
+    parameters, x, _ = _small()
+    seen = training_pass(parameters, x, "sigmoid", EPS)
+    statistics = RunningStatistics(
+        tuple(record.mean for record in seen.records), tuple(record.var for record in seen.records)
+    )
+    logits = predict(parameters, statistics, x, "sigmoid", EPS)
+    assert seen.logits == pytest.approx(logits, rel=1e-13, abs=1e-14)
+    alone = np.vstack([predict(parameters, statistics, row[None], "sigmoid", EPS) for row in x])
+    assert logits == pytest.approx(alone, rel=1e-13, abs=1e-14)
+
+
+def test_cross_entropy_survives_large_logits() -> None:
+    assert 0.0 == cross_entropy([[1000.0, -1000.0]], [0])
+    assert 2000.0 == cross_entropy([[1000.0, -1000.0]], [1])
+    assert np.log(2) == pytest.approx(cross_entropy([[3.0, 3.0]], [1]), rel=1e-15)

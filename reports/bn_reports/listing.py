@@ -1,0 +1,47 @@
+"""Lists for the terminal: the properties and the known mistakes, with what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bn_oracle.faults import Fault
+from bn_properties.invariant import Property
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from bn_reports.equations import plain
+
+
+def property_list(properties: Iterable[Property]) -> RenderableType:
+    """Return each property with its sentence, its equation and where it comes from."""
+    return Group(
+        *(
+            _entry(each.id, each.title, (plain(each.equation), f"Source: {each.source}."))
+            for each in properties
+        )
+    )
+
+
+def fault_list(faults: Iterable[Fault]) -> RenderableType:
+    """Return each mistake with its equations, its explanation and the property that rejects it."""
+    return Group(
+        *(
+            _entry(
+                each.id,
+                each.title,
+                (
+                    f"It computes   {plain(each.wrong)}",
+                    f"It should be  {plain(each.right)}",
+                    each.explanation,
+                    f"Rejected by {each.killed_by}.",
+                ),
+            )
+            for each in faults
+        )
+    )
+
+
+def _entry(id_: str, title: str, lines: Iterable[str]) -> RenderableType:
+    body = Group(Text(title), *(Text(line, style="dim") for line in lines))
+    return Group(Text(id_, style="bold"), Padding(body, (0, 0, 1, 2)))

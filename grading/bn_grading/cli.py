@@ -14,6 +14,7 @@ from bn_properties.catalogue import PROPERTIES
 from bn_properties.verdicts import Status, json_schema
 from bn_reports.html import write_html
 from bn_reports.listing import fault_list, property_list
+from bn_reports.results_json import read_results
 from bn_reports.terminal import class_table, submission_report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -110,6 +111,7 @@ def grade(
     if out.exists() and not out.is_dir():
         _stop(f"--out {out} is a file, but must be a folder")
     workers = _jobs(jobs, len(submissions))
+    _warn_of_other_versions(out / "results.json")
     try:
         (out / "results").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,6 +148,23 @@ def grade(
     console.print(f"{index}", markup=False, highlight=False, soft_wrap=True)
     if any(submission.status is Status.UNGRADED for submission in results.submissions):
         raise typer.Exit(GRADER_FAILED)
+
+
+def _warn_of_other_versions(path: Path) -> None:
+    """Say so when results that are already there were made with other versions."""
+    try:
+        before = read_results(path).environment
+    except (OSError, ValueError):
+        return
+    now = environment()
+    for name in ("python", "numpy", "hypothesis"):
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new:
+            print(
+                f"bnoracle: warning: {path} was made with {name} {old}, this run uses {new}: "
+                "keep versions the same through a term",
+                file=sys.stderr,
+            )
 
 
 @app.command()

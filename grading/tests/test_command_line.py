@@ -54,6 +54,18 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     jsonschema.validate(json.loads((report / "results.json").read_text("utf-8")), schema)
 
 
+def test_results_of_other_versions_are_warned_of(tmp_path: Path, fixtures_folder: Path) -> None:
+    first = run("grade", fixtures_folder / GOOD, "--examples", 11, cwd=tmp_path)
+    assert "" == first.stderr
+    path = tmp_path / "bnoracle-report" / "results.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["environment"]["numpy"] = "1.0"
+    path.write_text(json.dumps(content), "utf-8")
+    second = run("grade", fixtures_folder / GOOD, "--examples", 11, cwd=tmp_path)
+    assert 0 == second.returncode
+    assert "made with numpy 1.0" in second.stderr
+
+
 def test_check_shows_the_counterexample_and_the_cause(
     tmp_path: Path, fixtures_folder: Path
 ) -> None:

@@ -64,6 +64,8 @@ def grade_class(
     `out`/results.json in the end. A failure of the grader on one leaves the others alone.
     """
     graded: dict[str, SubmissionResult] = {}
+    if out is not None:
+        _clear(out)
     names = file_names([submission.id for submission in submissions])
 
     def done(result: SubmissionResult) -> None:
@@ -88,6 +90,14 @@ def grade_class(
     if out is not None:
         write_results(results, out / "results.json")
     return results
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier run wrote: a record of then must not pass for one of now."""
+    (out / "results.json").unlink(missing_ok=True)
+    for folder, ending in (("results", ".json"), ("submissions", ".html")):
+        for path in (out / folder).glob(f"*{ending}"):
+            path.unlink()
 
 
 def grade_one(

@@ -69,7 +69,10 @@ def _grade(
         raise Unusable(submission.problem)
     if course is None:
         known = ", ".join(dict.fromkeys(each.parts[0].names[0] for each in courses))
-        raise Unusable(f"it defines nothing that a course asks for (such as {known})")
+        raise Unusable(
+            f"it defines nothing that a course asks for (such as {known}); "
+            "a class of another name is asked for as file.py:Class"
+        )
     file = None if submission.module else graded_file(submission, course)
     parts = parts_for(submission, course)
     with RemoteSubmission(submission, file, course, parts) as remote:

@@ -11,6 +11,7 @@ from bn_properties.scenario import (
     Backward,
     Elsewhere,
     Infer,
+    Move,
     Scenario,
     Seen,
     Step,
@@ -227,6 +228,8 @@ def _requests(step: Step) -> list[Request]:
         return [({"op": "backward"}, {"grad": step.grad})]
     if isinstance(step, Elsewhere):
         return [({"op": "elsewhere"}, {"x": step.x})]
+    if isinstance(step, Move):
+        return [({"op": "move"}, {"gamma": step.gamma, "beta": step.beta})]
     return [({"op": "reread"}, {})]
 
 
@@ -328,7 +331,7 @@ class RemoteLayer:
         return self._statistics
 
     def reread(self) -> AnyArray:
-        """Ask for the array that the latest training forward gave, as it is now."""
+        """Ask for the array that the first training forward gave, as it is now."""
         reply, results = self._next("reread")
         out = _value(reply, results, "out")
         if isinstance(out, SubjectError):
@@ -338,6 +341,10 @@ class RemoteLayer:
     def elsewhere(self, x: AnyArray) -> None:
         """Have another layer of the submission's train on `x`."""
         self._next("elsewhere")
+
+    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+        """Set other parameters."""
+        self._next("move")
 
     def edited(self) -> frozenset[str]:
         """Return which parameters the latest call has changed."""

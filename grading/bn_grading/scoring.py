@@ -116,10 +116,15 @@ def status(examined: Sequence[Examined], *, missing_main: bool) -> Status:
     if any(finding.outcome is Outcome.ERROR for _, finding in found):
         return Status.UNGRADED
     if missing_main or any(
-        finding.outcome is Outcome.NOT_RUN for each, finding in found if each.part.required
+        finding.outcome is Outcome.NOT_RUN for each, finding in found if _is_asked_for(each)
     ):
         return Status.INCOMPLETE
     return Status.UNSTABLE if failed else Status.CORRECT
+
+
+def _is_asked_for(each: Examined) -> bool:
+    """Whether the part must be whole: one a group is; an alternative beside the main one is not."""
+    return each.part.required and each.main
 
 
 def _is_wrong(finding: Finding) -> bool:
@@ -132,7 +137,7 @@ def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) 
     """Say in one sentence what was found."""
     found = _all(examined)
     if state is Status.CORRECT:
-        count = len(found)
+        count = sum(finding.outcome is Outcome.PASS for _, finding in found)
         cases = max(finding.examples for _, finding in found)
         return f"All {count} properties hold, on up to {cases} cases each."
     if state is Status.INCOMPLETE:

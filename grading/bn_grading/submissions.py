@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import stat
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bn_grading.courses import Course, Part
@@ -47,20 +51,25 @@ def collect(paths: Sequence[str]) -> list[Submission]:
         PathError: a path does not exist, or a folder holds no submission.
     """
     found: list[Submission] = []
+    seen: set[Path] = set()
     for name in paths:
         path = Path(name)
-        if path.is_dir():
+        if not path.is_dir():
+            entries = [path]
+        else:
             entries = sorted(
                 entry
                 for entry in path.iterdir()
                 if not entry.name.startswith((".", "__"))
-                and (entry.suffix == ".py" if entry.is_file() else any(entry.rglob("*.py")))
+                and (_sources(entry) if entry.is_dir() else entry.suffix == ".py")
             )
             if not entries:
                 raise PathError(f"{name} holds no .py file and no folder with one")
-            found += [_read(entry) for entry in entries]
-        else:
-            found.append(single(name))
+        for entry in entries:
+            if entry.exists() and entry.resolve() in seen:
+                continue
+            seen.add(entry.resolve())
+            found.append(_read(entry) if path.is_dir() else single(name))
     return _distinct(found)
 
 
@@ -71,7 +80,9 @@ def single(name: str) -> Submission:
         PathError: there is no such file.
     """
     path = Path(name)
-    if path.is_dir() or path.is_file():
+    if path.is_file() and path.suffix != ".py":
+        raise PathError(f"{name} is not a .py file")
+    if path.is_dir() or path.exists():
         return _read(path)
     file, colon, wanted = name.rpartition(":")
     if colon and Path(file).is_file():
@@ -86,47 +97,96 @@ def single(name: str) -> Submission:
     raise PathError(f"{name} does not exist")
 
 
+def _sources(folder: Path) -> list[Path]:
+    """Return a folder's .py files, without hidden ones and what archives and tools leave behind."""
+    return sorted(
+        path
+        for path in folder.rglob("*.py")
+        if not any(
+            part.startswith(".") or (part.startswith("__") and part != "__init__.py")
+            for part in path.relative_to(folder).parts
+        )
+        and not path.is_dir()
+    )
+
+
 def _read(path: Path) -> Submission:
     """Read a file, or all .py files of a folder."""
-    sources = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    if path.is_dir() and not sources:
+    sources = _sources(path) if path.is_dir() else [path]
+    if not sources:
         raise PathError(f"{path} holds no .py file")
     root = path if path.is_dir() else path.parent
     files: dict[str, str] = {}
-    problem: str | None = None
+    problems: list[str] = []
     digest = hashlib.sha256()
     for source in sources:
-        name = source.relative_to(root).as_posix()
+        name = _text(source.relative_to(root).as_posix())
         try:
-            content = source.read_bytes()
+            content = _content(source, root)
             digest.update(name.encode() + b"\0" + content + b"\0" if path.is_dir() else content)
             files[name] = _decode(content)
         except OSError as error:
-            problem = f"{name} cannot be read: {error.strerror}"
-        except UnicodeDecodeError:
-            problem = f"{name} is not text in UTF-8"
+            problems.append(f"{name} cannot be read: {error.strerror or error}")
+        except (UnicodeDecodeError, SyntaxError, LookupError):
+            problems.append(f"{name} is not text in UTF-8 or in the encoding that it declares")
     identity = path.resolve().name if path.is_dir() else path.stem
-    return Submission(identity, str(path), files, digest.hexdigest(), problem=problem)
+    # A file that cannot be read matters only where nothing else can be graded.
+    problem = problems[0] if problems and not files else None
+    return Submission(_text(identity), _text(str(path)), files, digest.hexdigest(), problem=problem)
+
+
+MAX_SOURCE = 1 << 20
+"""Bytes: a larger file is no student's."""
+
+
+def _content(path: Path, root: Path) -> bytes:
+    """Read a regular file inside `root`.
+
+    Raises:
+        OSError: it is a pipe, a device, too large, or a link that leads out of the submission.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise OSError("it is a link that leads out of the submission")
+    if path.stat().st_size > MAX_SOURCE:
+        raise OSError(f"it is larger than {MAX_SOURCE} bytes")
+    return path.read_bytes()
+
+
+def _text(name: str) -> str:
+    """Escape what is not UTF-8 in a file's name, so that it can be written down."""
+    return name.encode("utf-8", "backslashreplace" if _lone(name) else "strict").decode("utf-8")
+
+
+def _lone(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _decode(content: bytes) -> str:
-    """Decode as Python does: by byte order mark, UTF-8 else; line ends become newlines."""
-    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    """Decode as Python does: by byte order mark or declaration, UTF-8 else."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    text = content.decode(encoding)
+    # The text is compiled from a string, in which a declaration would be out of place.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _distinct(found: list[Submission]) -> list[Submission]:
     """Give submissions whose ids collide their paths as ids."""
-    unique = {submission.path: submission for submission in found}
-    by_id: dict[str, list[Submission]] = {}
-    for submission in unique.values():
-        by_id.setdefault(submission.id, []).append(submission)
+    counts = Counter(submission.id for submission in found)
+    taken: set[str] = set()
     renamed = []
-    for submission in unique.values():
-        if len(by_id[submission.id]) > 1:
-            path = Path(submission.path)
-            new = (path.with_suffix("") if path.suffix == ".py" else path).as_posix()
-            submission = Submission(**{**vars(submission), "id": new})  # noqa: PLW2901
-        renamed.append(submission)
+    for submission in found:
+        new = submission.id
+        if counts[new] > 1:
+            path = Path(submission.path).as_posix()
+            bare = path.removesuffix(".py")
+            rivals = [Path(other.path).as_posix().removesuffix(".py") for other in found]
+            new = path if rivals.count(bare) > 1 else bare
+        while new in taken:
+            new += "~"
+        taken.add(new)
+        renamed.append(replace(submission, id=new))
     return renamed
 
 
@@ -150,8 +210,8 @@ def names(source: str) -> Names:
     A file that does not parse is read line by line, so that its course is still recognised.
     """
     try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError):
+        body = list(_statements(ast.parse(source).body))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Names(frozenset(_DEFINITION.findall(source)), frozenset(_IMPORT.findall(source)))
     defined: set[str] = set()
     imported: set[str] = set()
@@ -170,6 +230,15 @@ def names(source: str) -> Names:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.partition(".")[0])
     return Names(frozenset(defined), frozenset(imported), frozenset(derived))
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Return the statements of a module, also those under if, try and with."""
+    for node in body:
+        yield node
+        for inner in ("body", "orelse", "finalbody"):
+            if isinstance(node, ast.If | ast.Try | ast.With):
+                yield from _statements(getattr(node, inner, []))
 
 
 def recognise(submission: Submission, courses: Iterable[Course]) -> Course | None:

@@ -8,9 +8,8 @@ affine, and the divergence is the softmax cross-entropy, averaged over the mini-
 
 A mini-batch step is  W ← W − η ∂Div/∂W.  The whole batch in one step is batch gradient descent.
 One instance a step is incremental descent, and batch norm has none: with N = 1 every u is 0, and
-no gradient passes. Because μ_B and σ_B² belong to the mini-batch, Div is a function of the whole
-mini-batch and no sum over its instances; the label d_t is data, and nothing is differentiated by
-it.
+no gradient passes. Because μ_B and σ_B² belong to the mini-batch, each term of Div is a function
+of the whole mini-batch; the label d_t is data, and nothing is differentiated by it.
 
 The bias before batch norm is kept, as the notes have it. The mean takes it away, so its gradient
 is zero and β does its work.

@@ -155,6 +155,10 @@ class Variation:
             t.x, t.z, t.s = held
         return out
 
+    def move(self, gamma: Array, beta: Array) -> None:
+        """Set other parameters, each (C,)."""
+        self._t.gamma, self._t.beta = gamma, beta
+
     def statistics(self) -> tuple[Any, Any]:
         """Return the running mean and variance."""
         return self._t.running_mean, self._t.running_var

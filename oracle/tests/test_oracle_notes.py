@@ -252,7 +252,8 @@ def test_note_13_the_identity_needs_epsilon_under_the_root() -> None:
 
 
 def test_note_14_scaled_weights_change_nothing_if_epsilon_scales_too() -> None:
-    """a = −2, ε = 3 → 12: u = (½, −½), and ∂/∂(aw) = ½·∂/∂w. With ε = 3 kept: u = ±2/√7.
+    """a = −2, ε = 3 → 12: u = (½, −½), and ∂/∂(aw) = −½·∂/∂w with
+    sign(a) carried by G. With ε = 3 kept: u = ±2/√7.
 
     For a fixed ε, BN_ε(az) = sign(a)·BN_{ε/a²}(z): off by √((σ²+ε)/(σ²+ε/a²)).
     """

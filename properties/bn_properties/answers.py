@@ -19,6 +19,7 @@ from bn_properties.scenario import (
     Backward,
     Elsewhere,
     Infer,
+    Move,
     Quantity,
     Reread,
     Scenario,
@@ -109,26 +110,31 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
         {"stable": (zero, zero), "one-pass": (zero, zero)},
     )
     answers: list[Answer] = []
+    first: Answer | None = None
     latest: Answer | None = None
     for step in scenario.steps:
         if isinstance(step, Train):
             record = forward(step.x, gamma, beta, eps)
             precision = PRECISIONS[step.x.dtype.name]
             latest = _train(record, step.grad, state, keep, convention, precision)
+            first = first or latest
             answers.append(latest)
         elif isinstance(step, Infer):
             precision = PRECISIONS[step.x.dtype.name]
             answers.append(_infer(step.x, gamma, beta, eps, state, precision))
-        elif isinstance(step, Elsewhere):
+        elif isinstance(step, Elsewhere | Move):
+            if isinstance(step, Move):
+                gamma, beta = _or(step.gamma, gamma), _or(step.beta, beta)
             answers.append(Answer({}, {}, {}, None, None, PRECISIONS["float64"]))
         else:
-            assert latest is not None, "a scenario trains before it asks for what training gave"
-            answers.append(_again(latest, step))
+            assert first is not None, "a scenario trains before it asks for what training gave"
+            assert latest is not None
+            answers.append(_again(first if isinstance(step, Reread) else latest, step))
     return tuple(answers)
 
 
 def _again(latest: Answer, step: Backward | Reread) -> Answer:
-    """Answer for what refers to the latest training-mode forward."""
+    """Answer for what refers to an earlier training-mode forward."""
     if isinstance(step, Reread):
         names: tuple[Quantity, ...] = ("out",)
         return Answer(

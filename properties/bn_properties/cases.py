@@ -281,17 +281,22 @@ def _cases(draw: st.DrawFn, spatial_axes: int, regime: Regime | None) -> Case:
     single = draw(st.sampled_from((False, True, False, False)))
     shape = draw(shapes(spatial_axes=spatial_axes, exact=kind == "exact"))
     if kind == "large batch":
-        shape = (draw(st.sampled_from((32, 50, 128) if not spatial_axes else (8, 12))), *shape[1:])
+        # Sizes that no small case has: many instances, and more features than a loop is tried on.
+        rows = draw(st.sampled_from((32, 257, 50) if not spatial_axes else (8, 12)))
+        shape = (rows, draw(st.sampled_from((3, 17, 7))), *shape[2:])
     x = draw(batches(shape=shape, regime=kind, single=single))
     features = shape[1]
     vector = (features,)
     # What only accompanies the batch comes by seed: a draw an element would cost more than all
     # the rest.
     start = _drawn_seed(draw)
-    rows = (*(draw(st.sampled_from((3, 2, 5))) for _ in range(2)), draw(st.sampled_from((2, 3, 1))))
+    counts = (
+        *(draw(st.sampled_from((3, 2, 5))) for _ in range(2)),
+        draw(st.sampled_from((2, 3, 1))),
+    )
     *more, probe = (
         _integers(start + number, (size, *shape[1:]), -99, 99) / 2**4
-        for number, size in enumerate(rows)
+        for number, size in enumerate(counts)
     )
     # ε of the order of a variance is where a misplaced ε shows best.
     axes = (0, *range(2, x.ndim))
@@ -302,6 +307,8 @@ def _cases(draw: st.DrawFn, spatial_axes: int, regime: Regime | None) -> Case:
     if draw(st.sampled_from((True, True, False))):
         gamma[gamma == 0] = 1.5
     gamma = gamma * draw(st.sampled_from((1.0, 1.0, 1.0, 2.0**-20, 2.0**20)))
+    if not single:  # a γ that float32 cannot hold shows who squeezes it into one
+        gamma = gamma * draw(st.sampled_from((1.0, 1.1)))
     dtype: Any = np.float32 if single else np.float64
     return Case(
         index=0,

@@ -14,6 +14,7 @@ from bn_properties.scenario import (
     Backward,
     Elsewhere,
     Infer,
+    Move,
     Quantity,
     Scenario,
     Seen,
@@ -61,6 +62,9 @@ def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
         return [_call("backward", {"G": step.grad}, _BACKWARD, got, want)]
     if isinstance(step, Elsewhere):
         return [_call("train another layer", {"z": step.x}, (), got, want)]
+    if isinstance(step, Move):
+        inputs = {"gamma": step.gamma, "beta": step.beta}
+        return [_call("set other parameters", inputs, (), got, want)]
     return [_call("look again at the output", {}, ("out",), got, want)]
 
 

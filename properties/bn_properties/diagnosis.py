@@ -64,16 +64,21 @@ class VariedLayer:
     def __init__(self, variation: Variation) -> None:
         """Wrap `variation`."""
         self._variation = variation
-        self._out: AnyArray = np.zeros(0)
+        self._first: AnyArray | None = None
 
     def train(self, x: AnyArray) -> AnyArray:
         """Forward in training mode."""
-        self._out = np.asarray(_guarded(lambda: self._variation.train(x)))
-        return self._out
+        out = np.asarray(_guarded(lambda: self._variation.train(x)))
+        self._first = out if self._first is None else self._first
+        return out
 
     def reread(self) -> AnyArray:
-        """Return the latest training output; no step of a variation writes into it."""
-        return self._out
+        """Return the first training output; no step of a variation writes into it."""
+        return np.zeros(0) if self._first is None else self._first
+
+    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+        """Set other parameters."""
+        self._variation.move(gamma, beta)
 
     def elsewhere(self, x: AnyArray) -> None:
         """Do nothing: variations share no state."""

@@ -7,7 +7,7 @@ shares state, adds up its gradients, or computes by an unstable algorithm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from bn_oracle.conventions import Convention
@@ -62,6 +62,10 @@ class _Wrapped:
     def elsewhere(self, x: AnyArray) -> None:
         """Another layer trains; it shares nothing with this one."""
 
+    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+        """Set other parameters."""
+        self.inner.move(gamma, beta)
+
     def edited(self) -> frozenset[str]:
         """Return nothing: the parameters are left alone."""
         return frozenset()
@@ -90,6 +94,18 @@ class _EditsParameters(_Wrapped):
 class _ReusesOutput(_Wrapped):
     def reread(self) -> AnyArray:
         return self.inner.reread() + 1
+
+
+class _KeepsParameters(_Wrapped):
+    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+        pass
+
+
+class _OtherDefaults(_Wrapped):
+    """Its default ε is 1e-3."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, replace(setup, eps=1e-3) if setup.eps is None else setup)
 
 
 class _SharesState(_Wrapped):
@@ -147,15 +163,7 @@ class _StartsElsewhere(_Wrapped):
 
     def __init__(self, convention: Convention, setup: Setup) -> None:
         if setup.running_mean is None:
-            setup = Setup(
-                setup.features,
-                setup.eps,
-                setup.keep,
-                setup.gamma,
-                setup.beta,
-                np.ones(setup.features),
-                setup.running_var,
-            )
+            setup = replace(setup, running_mean=np.ones(setup.features))
         super().__init__(convention, setup)
 
 
@@ -216,6 +224,13 @@ HABITS = (
         "hygiene.output_kept",
         _ReusesOutput,
     ),
+    Habit(
+        "keeps-parameters",
+        "γ and β are those of the first forward for ever",
+        "hygiene.current_parameters",
+        _KeepsParameters,
+    ),
+    Habit("other-defaults", "the default ε is 1e-3", "training.defaults", _OtherDefaults),
     Habit(
         "shares-state",
         "two layers share their state through the class",

@@ -62,10 +62,18 @@ class Elsewhere:
 
 @dataclass(frozen=True, eq=False)
 class Reread:
-    """The array that the latest training-mode forward gave is looked at again."""
+    """The array that the layer's first training-mode forward gave is looked at again."""
 
 
-Step = Train | Infer | Backward | Elsewhere | Reread
+@dataclass(frozen=True, eq=False)
+class Move:
+    """The optimiser sets other parameters."""
+
+    gamma: AnyArray
+    beta: AnyArray
+
+
+Step = Train | Infer | Backward | Elsewhere | Reread | Move
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +245,13 @@ def _backward(
     return answers, layer.edited() | changed
 
 
-def _aside(layer: Layer, step: Elsewhere | Reread, shape: tuple[int, ...]) -> Seen:
+def _aside(layer: Layer, step: Elsewhere | Reread | Move, shape: tuple[int, ...]) -> Seen:
     try:
         if isinstance(step, Elsewhere):
             layer.elsewhere(step.x.copy())
+            return Seen({})
+        if isinstance(step, Move):
+            layer.move(step.gamma.copy(), step.beta.copy())
             return Seen({})
         return Seen({"out": _checked("out", layer.reread(), shape)})
     except SubjectError as error:

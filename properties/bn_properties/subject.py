@@ -84,11 +84,15 @@ class Layer(Protocol):
         ...
 
     def reread(self) -> AnyArray:
-        """Return the array that the latest `train` gave, as it is now."""
+        """Return the array that the first `train` gave, as it is now."""
         ...
 
     def elsewhere(self, x: AnyArray) -> None:
         """Train another layer, made like this one, on `x`."""
+        ...
+
+    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+        """Set other parameters, as an optimiser does between two steps."""
         ...
 
     def edited(self) -> frozenset[str]:

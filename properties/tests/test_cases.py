@@ -11,8 +11,8 @@ import pytest
 from bn_properties.cases import REGIMES, cases, digest, draw_cases
 
 DIGESTS = {
-    0: "a06a066f0cd139c623fe1bf6b09bcc556c64240de9dd85c956e860d0a427bb62",
-    2: "d27c5cd4cc21acdc9d1d73d190e2e41e65c2eea269f945aedb3c7a6082040809",
+    0: "6d994319969cb2d7ffc6104c4585026b0138353d93818fcfc2d29270772b40db",
+    2: "2f2f572ee09f8c283a7e9a194c3a5466f04b1042dd40212b22a578dc0ea55835",
 }
 
 

@@ -88,6 +88,16 @@ class Worker:
         setup = {**header["setup"], **arrays}
         self._make = lambda: interfaces.construct(spec, self._names, setup)
         self._layer = self._make()
+        self._out = None
+
+    def _move(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._current().move(arrays["gamma"], arrays["beta"])
 
     def _elsewhere(
         self,
@@ -121,7 +131,8 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        self._out = self._forward(self._current().train, arrays["x"], reply, results)
+        out = self._forward(self._current().train, arrays["x"], reply, results)
+        self._out = out if self._out is None else self._out
 
     def _infer(
         self,
@@ -145,7 +156,11 @@ class Worker:
         if x.tobytes() != before:
             results["input"] = x
         self._note_edits(parameters, reply)
-        self._collect(self._current().statistics(), reply, results)
+        try:
+            self._collect(self._current().statistics(), reply, results)
+        except Unusable as error:
+            problem = ["unusable_result", str(error)]
+            reply["problems"] = {"running_mean": problem, "running_var": problem}
         return out
 
     def _note_edits(self, before: dict[str, bytes], reply: dict[str, Any]) -> None:

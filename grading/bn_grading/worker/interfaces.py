@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bn_grading.worker.results import Absent
+from bn_grading.worker.results import Absent, Unusable
 
 Arrays = dict[str, Any]
 Spec = dict[str, Any]
@@ -40,6 +40,10 @@ class Layer(Protocol):
         """Return the bytes of gamma and beta, to see whether a call changes them."""
         ...
 
+    def move(self, gamma: NDArray[Any], beta: NDArray[Any]) -> None:
+        """Set other parameters."""
+        ...
+
 
 def present(spec: Spec, names: dict[str, Any]) -> bool:
     """Whether the submission defines a name by which the interface is recognised."""
@@ -62,6 +66,10 @@ def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
     """Call the first of the interface's classes that there is, as the course calls it."""
     cls = next(names[name] for name in spec["classes"] if name in names)
     arguments = [setup[name] for name in spec["arguments"] if setup.get(name) is not None]
+    keyword_only = _keyword_only(cls)
+    if len(arguments) == 2 and len(keyword_only) == 1:
+        # `def __init__(self, n, *, alpha=0.9)`: the second argument has one place to go.
+        return cls(arguments[0], **{keyword_only[0]: arguments[1]})
     keywords = {
         keyword: setup[name]
         for keyword, name in spec["keyword_arguments"].items()
@@ -77,9 +85,22 @@ def _mode(function: Any, spec: Spec) -> Any:
     """Return the course's mode whose argument `function` takes; None when it takes none."""
     if function not in _modes:
         parameters = inspect.signature(function).parameters
-        found = (mode for mode in spec["mode"] if mode["argument"] in parameters)
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        found = (mode for mode in spec["mode"] if takes_any or mode["argument"] in parameters)
         _modes[function] = next(found, None)
     return _modes[function]
+
+
+def _keyword_only(cls: Any) -> list[str]:
+    """Return the constructor's keyword-only parameters, if it takes one by position."""
+    try:
+        parameters = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    keyword = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    return keyword if len(by_position) == 1 and not rest else []
 
 
 class ClassLayer:
@@ -149,6 +170,11 @@ class ClassLayer:
         """Read the running statistics."""
         return {name: self._read(name) for name in ("running_mean", "running_var")}
 
+    def move(self, gamma: NDArray[Any], beta: NDArray[Any]) -> None:
+        """Set the attributes."""
+        self._set("gamma", gamma)
+        self._set("beta", beta)
+
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the parameters, where they are arrays."""
         values = {name: self._read(name) for name in ("gamma", "beta")}
@@ -178,6 +204,7 @@ class FunctionLayer:
                     value.astype(np.float64) if isinstance(value, np.ndarray) else value
                 )
         self._cache: Any = None
+        self._trained = False
 
     @staticmethod
     def _parameter(setup: dict[str, Any], name: str, default: NDArray[Any]) -> NDArray[Any]:
@@ -195,9 +222,11 @@ class FunctionLayer:
         result = self._function(self._spec["forward"])(x, self._gamma, self._beta, self._settings)
         if result is None:
             return None
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise Unusable(f"{self._spec['forward']} should return two things: out, cache")
         out, cache = result
         if mode == self._spec["train_mode"]:
-            self._cache = cache
+            self._cache, self._trained = cache, True
         return out
 
     def train(self, x: NDArray[Any]) -> Any:
@@ -213,14 +242,28 @@ class FunctionLayer:
         result = self._function(self._spec["backward"])(grad, self._cache)
         if result is None:
             raise Absent(f"{self._spec['backward']} returns None")
+        if not isinstance(result, tuple | list) or len(result) != 3:
+            raise Unusable(f"{self._spec['backward']} should return three: dx, dgamma, dbeta")
         dz, dgamma, dbeta = result
         return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
+
+    def move(self, gamma: NDArray[Any], beta: NDArray[Any]) -> None:
+        """Pass others from now on."""
+        self._gamma, self._beta = gamma.astype(np.float64), beta.astype(np.float64)
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the arrays that are passed in."""
         return {"gamma": self._gamma.tobytes(), "beta": self._beta.tobytes()}
 
     def statistics(self) -> Arrays:
-        """Read the running statistics out of the settings."""
+        """Read the running statistics out of the settings.
+
+        Raises:
+            Unusable: the forward has not written them there.
+        """
         keys = {name: key for key, name in self._spec["settings"].items()}
+        if self._trained:
+            for name in ("running_mean", "running_var"):
+                if self._settings.get(keys[name]) is None:
+                    raise Unusable(f"{self._spec['forward']} stores no {keys[name]} in bn_param")
         return {name: self._settings.get(keys[name]) for name in ("running_mean", "running_var")}

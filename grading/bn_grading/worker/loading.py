@@ -134,6 +134,8 @@ def load(source: str, filename: str, others: dict[str, str], runtime: str) -> di
         tree = ast.parse(source, filename)
     except (SyntaxError, ValueError) as error:
         raise LoadError(_syntax(source, error)) from error
+    except (MemoryError, RecursionError) as error:
+        raise LoadError("it is nested too deeply to be parsed") from error
     finder = _Finder(others, _imported(tree))
     sys.meta_path.insert(0, _Refuser(_PRIVATE))
     if runtime == "numpy":
@@ -167,9 +169,13 @@ def _syntax(source: str, error: SyntaxError | ValueError) -> str:
     if old is not None:
         line = source.count("\n", 0, old.start(1)) + 1
         return f"it is written in Python 2 (line {line}: {old[0].strip()} …), and needs Python 3"
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.lineno is not None:
         return f"it has a syntax error in line {error.lineno}: {error.msg}"
     return f"it cannot be parsed: {error}"
+
+
+MAX_MESSAGE = 300
+"""Characters: what is kept of an exception's message."""
 
 
 def explain(error: BaseException, filename: str) -> str:
@@ -184,7 +190,9 @@ def explain(error: BaseException, filename: str) -> str:
         message = str(error)
     except Exception:
         message = "(its message cannot be printed)"
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
+    name = type(error).__name__[:100]
+    text = f"{name}: {message}" if message else name
     if "NumPy 2" in message or "module 'numpy' has no attribute" in message:
         text += " [NumPy 2 removed this name: a difference of versions, not of batch norm]"
     return f"line {line}: {text}" if line is not None else text

@@ -20,15 +20,27 @@ class ModuleLayer:
         """Construct the module in float64 and copy the setup's arrays in."""
         self._spec = spec
         self._module = make(spec, names, setup).double()
-        with torch.no_grad():
-            for role in ("gamma", "beta", "running_mean", "running_var"):
-                if setup.get(role) is not None:
-                    tensor = self._tensor(role)
-                    if tensor is None:
-                        raise Absent(f"the module has no {self._attribute(role)}")
-                    tensor.copy_(torch.from_numpy(setup[role].reshape(tuple(tensor.shape))))
+        for role in ("running_mean", "running_var"):
+            tensor = self._tensor(role)
+            if isinstance(tensor, torch.Tensor):  # a plain attribute is out of .double()'s reach
+                setattr(self._module, self._attribute(role), tensor.double())
+        for role in ("gamma", "beta", "running_mean", "running_var"):
+            if setup.get(role) is not None:
+                self._copy(role, setup[role])
         self._x: torch.Tensor | None = None
         self._out: torch.Tensor | None = None
+
+    def _copy(self, role: str, value: NDArray[Any]) -> None:
+        tensor = self._tensor(role)
+        if tensor is None:
+            raise Absent(f"the module has no {self._attribute(role)}")
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(value.reshape(tuple(tensor.shape))))
+
+    def move(self, gamma: NDArray[Any], beta: NDArray[Any]) -> None:
+        """Copy other parameters in."""
+        self._copy("gamma", gamma)
+        self._copy("beta", beta)
 
     def _attribute(self, role: str) -> str:
         name: str = self._spec["attributes"][role][0]

@@ -12,6 +12,7 @@ from bn_properties.scenario import (
     SYMBOLS,
     Backward,
     Elsewhere,
+    Move,
     Quantity,
     Reread,
     Scenario,
@@ -58,15 +59,36 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     every=10,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
-    """The output that was returned does not change when its gradient is computed."""
-    scenario = case.once(
-        "looked at again",
-        lambda: Scenario(case.full_setup, (Train(case.x), Backward(case.grad), Reread())),
-    )
+    """The output that was returned does not change when its gradient is computed, or another batch comes."""  # noqa: E501
+    steps = (Train(case.x), Backward(case.grad), Train(case.x[::-1] * -2), Reread())
+    scenario = case.once("looked at again", lambda: Scenario(case.full_setup, steps))
     seen = ask.seen(scenario)
     seen[1].array("dz")
-    first, again = seen[0].array("out"), seen[2].array("out")
+    first, again = seen[0].array("out"), seen[3].array("out")
     yield Check("the first output, looked at again", again, widen(first), None)
+
+
+@invariant(
+    "hygiene.current_parameters",
+    equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
+    source="an optimiser moves the parameters between two steps",
+    presupposes=("training.agreement", "backward.input_gradient"),
+    every=10,
+)
+def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
+    """After the parameters were changed, output and gradient are computed with the new ones."""
+    step = Train(case.x, case.grad)
+    steps = (step, Move(case.gamma + 1, case.beta - 2), step)
+    scenario = case.once("moved parameters", lambda: Scenario(case.full_setup, steps))
+    seen, want = ask.seen(scenario)[2], ask.answer(scenario)[2]
+    quantities: tuple[Quantity, ...] = ("out", *_GRADIENTS)
+    for quantity in quantities:
+        yield Check(
+            f"{SYMBOLS[quantity]} with other parameters",
+            seen.array(quantity),
+            want.expected[quantity],
+            want.bound(quantity),
+        )
 
 
 @invariant(
@@ -144,6 +166,7 @@ PROPERTIES = (
     input_unmodified,
     parameters_unmodified,
     output_kept,
+    current_parameters,
     layers_independent,
     repeatable,
     latest_forward,

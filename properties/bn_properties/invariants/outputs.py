@@ -9,7 +9,8 @@ import numpy as np
 
 from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, feature_sum, invariant, per_feature, widen
-from bn_properties.scenario import Scenario, Train
+from bn_properties.scenario import SYMBOLS, Quantity, Scenario, Train
+from bn_properties.subject import Setup
 
 IOFFE = "Ioffe & Szegedy 2015, Algorithm 1"
 AGREES = ("training.agreement", "training.uses_eps")
@@ -235,6 +236,28 @@ def every_instance_counts(case: Case, ask: Ask) -> Iterator[Check]:
     yield Check("change of the output when the last instance moves", got, expected, room)
 
 
+@invariant(
+    "training.defaults",
+    equation=r"\gamma = 1,\ \beta = 0,\ \epsilon \text{ and momentum as the course says}",
+    source="each course's interface",
+    presupposes=("training.agreement", "running.mean_recurrence", "running.variance_recurrence"),
+    every=10,
+)
+def defaults(case: Case, ask: Ask) -> Iterator[Check]:
+    """A layer on which nothing was set has γ = 1, β = 0, and the course's ε and momentum."""
+    scenario = case.once("defaults", lambda: Scenario(Setup(case.features), (Train(case.x),)))
+    seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
+    quantities: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
+    for quantity in quantities:
+        if quantity in want.expected:
+            yield Check(
+                f"{SYMBOLS[quantity]} of a layer with defaults",
+                seen.array(quantity),
+                want.expected[quantity],
+                want.bound(quantity),
+            )
+
+
 PROPERTIES = (
     output_mean,
     output_variance,
@@ -247,4 +270,5 @@ PROPERTIES = (
     linear_in_parameters,
     identity_recovery,
     every_instance_counts,
+    defaults,
 )

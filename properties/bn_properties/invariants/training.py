@@ -118,4 +118,4 @@ def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     )
 
 
-PROPERTIES = (uses_eps, agreement, duplicated_batch, shift_invariance, scale_relation)
+PROPERTIES = (agreement, uses_eps, duplicated_batch, shift_invariance, scale_relation)

@@ -1,0 +1,130 @@
+"""From paths to submissions: odd files and folders are read, refused or left out, never a crash."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from bn_grading.bank import CaseBank
+from bn_grading.courses import built_in
+from bn_grading.grade import grade
+from bn_grading.submissions import PathError, collect, names, single
+from bn_properties.verdicts import Status
+
+COURSES = list(built_in().values())
+
+
+@pytest.fixture
+def good(fixtures_folder: Path) -> str:
+    return (fixtures_folder / "correct/cmu_handout.py").read_text("utf-8")
+
+
+def status(path: Path) -> Status:
+    return grade(single(str(path)), None, COURSES, CaseBank(0, 11)).status
+
+
+def test_a_file_and_a_folder_of_one_name_are_two_submissions(tmp_path: Path, good: str) -> None:
+    (tmp_path / "x" / "a").mkdir(parents=True)
+    (tmp_path / "x" / "a.py").write_text(good)
+    (tmp_path / "x" / "a" / "bn.py").write_text(good)
+    ids = [submission.id for submission in collect([str(tmp_path / "x")])]
+    assert 2 == len(set(ids))
+
+
+def test_one_folder_named_twice_is_graded_once(tmp_path: Path, good: str) -> None:
+    (tmp_path / "a.py").write_text(good)
+    relative = os.path.relpath(tmp_path)
+    assert 1 == len(collect([str(tmp_path), relative, str(tmp_path / "a.py")]))
+
+
+def test_what_archives_leave_behind_is_no_submission(tmp_path: Path, good: str) -> None:
+    folder = tmp_path / "class" / "ada"
+    (folder / "__MACOSX").mkdir(parents=True)
+    (folder / "__MACOSX" / "._bn.py").write_bytes(b"\x00\x05\x16\x07\xff")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bn.py").write_text(good)
+    (folder / "folder.py").mkdir()
+    (folder / "bn.py").write_text(good)
+    (submission,) = collect([str(tmp_path / "class")])
+    assert ["bn.py"] == list(submission.files)
+    assert Status.CORRECT == status(folder)
+
+
+def test_a_declared_encoding_is_obeyed(tmp_path: Path, good: str) -> None:
+    path = tmp_path / "latin.py"
+    path.write_bytes(b"# -*- coding: latin-1 -*-\n# caf\xe9\n" + good.encode())
+    assert Status.CORRECT == status(path)
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\r\n", b"\r"])
+def test_byte_order_marks_and_line_ends_do_not_matter(
+    tmp_path: Path, good: str, start: bytes
+) -> None:
+    path = tmp_path / "bn.py"
+    path.write_bytes(start + good.replace("\n", "\r\n").encode())
+    assert Status.CORRECT == status(path)
+
+
+def test_a_definition_under_a_condition_is_found() -> None:
+    assert "BatchNorm1d" in names("try:\n    class BatchNorm1d: pass\nfinally: pass\n").defined
+    assert "BatchNorm1d" in names("if True:\n    class BatchNorm1d: pass\n").defined
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"x = '\xff'\n", "not text in UTF-8"),
+        (b"x = " + b"-" * 100_000 + b"1\nclass BatchNorm1d: pass\n", ""),
+        (b"class BatchNorm1d:\0 pass\n", "cannot be parsed"),
+        (b"#" * ((1 << 20) + 1), "larger than"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_unusable(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "bn.py"
+    path.write_bytes(content)
+    result = grade(single(str(path)), None, COURSES, CaseBank(0, 11))
+    assert Status.UNUSABLE == result.status
+    assert reason in result.summary
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
+def test_a_pipe_and_a_link_out_are_not_opened(tmp_path: Path, good: str) -> None:
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.py")
+    secret = tmp_path / "secret.py"
+    secret.write_text(good)
+    (folder / "link.py").symlink_to(secret)
+    result = grade(single(str(folder)), None, COURSES, CaseBank(0, 11))
+    assert Status.UNUSABLE == result.status
+    assert "regular file" in result.summary or "leads out" in result.summary
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_a_file_name_that_is_not_utf_8_is_escaped(tmp_path: Path, good: str) -> None:
+    name = os.fsencode(str(tmp_path)) + b"/caf\xe9.py"
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(good)
+    (submission,) = collect([str(tmp_path)])
+    assert submission.id.isprintable()
+    submission.id.encode("utf-8")
+
+
+def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("# notes\n")
+    with pytest.raises(PathError, match=r"notes.md is not a .py file"):
+        single(str(path))
+
+
+def test_a_long_message_is_cut(tmp_path: Path, good: str) -> None:
+    path = tmp_path / "bn.py"
+    shout = "def backward(self, dLdBZ):\n        raise ValueError('x' * 10_000_000)\n"
+    path.write_text(good.replace("def backward(self, dLdBZ):\n", shout))
+    result = grade(single(str(path)), None, COURSES, CaseBank(0, 11))
+    assert Status.INCORRECT == result.status
+    assert len(result.model_dump_json()) < 1_000_000

@@ -139,9 +139,9 @@ def _examine(
             smallest = minimise(finding.failing, finding.property, seen)
             findings[id_] = replace(finding, failing=smallest, message=describe(smallest))
             counterexamples[id_] = write(smallest, bank.seed, seen, answers)
-    failed = any(finding.outcome is Outcome.FAIL for finding in findings.values())
+    failed = frozenset(id_ for id_, f in findings.items() if f.outcome is Outcome.FAIL)
     diagnosis = bank.diagnosis(convention, part.spatial_axes)
-    causes = diagnosis.causes(observed, seen) if failed else ()
+    causes = diagnosis.causes(observed, seen, failed) if failed else ()
     return Examined(part, main, findings, counterexamples, causes)
 
 

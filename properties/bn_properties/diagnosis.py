@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,7 @@ class Diagnosis:
         self._answers = answers
         self._further = further
         self._shown: dict[tuple[str, bytes], tuple[Seen, ...]] = {}
+        self._missed: Observed = ()
 
     def _explanation(self, *faults: Fault) -> Explanation:
         replaced: dict[str, Step] = {}
@@ -151,11 +153,17 @@ class Diagnosis:
             replaced.update(fault.replaces)
         return Explanation(faults, varied(replaced, self._convention, self._spatial_axes))
 
-    def causes(self, observed: Observed, ask: Asks | None = None) -> tuple[Cause, ...]:
+    def causes(
+        self,
+        observed: Observed,
+        ask: Asks | None = None,
+        failing: frozenset[str] | None = None,
+    ) -> tuple[Cause, ...]:
         """Return the smallest sets of faults that reproduce every observed output, or none.
 
         Several are returned when nothing tells them apart: neither what was observed nor, where
-        `ask` can put them to the submission, any further scenario.
+        `ask` can put them to the submission, any further scenario. `failing` names the properties
+        that failed: a fault whose own property holds is not what was done.
         """
         wrong = [pair for pair in observed if self._differs(*pair)]
         if not wrong:
@@ -164,9 +172,13 @@ class Diagnosis:
         right = [pair for pair in observed if pair[0].key not in keys]
         # Where the submission is wrong, another mistake is soon told apart from its own.
         ordered = wrong[:_FEW] + right[:_FEW] + wrong[_FEW:] + right[_FEW:]
-        found = self._explaining(self._single, ordered)
+        likely = [
+            each for each in self._single if failing is None or each.faults[0].killed_by in failing
+        ]
+        found = self._explaining(likely, ordered)
         if not found:
-            found = self._explaining(self._pairs(ordered[: 2 * _FEW]), ordered)
+            pairs = islice(self._pairs(likely, ordered[: 2 * _FEW]), _MOST_PAIRS)
+            found = self._explaining(pairs, ordered)
         for scenario in self._further if ask is not None and len(found) > 1 else ():
             assert ask is not None
             more = [(scenario, ask(scenario))]
@@ -182,17 +194,27 @@ class Diagnosis:
     def _explaining(
         self, candidates: Iterable[Explanation], observed: Observed
     ) -> list[tuple[Explanation, int]]:
-        counts = ((each, self._explained(each, observed)) for each in candidates)
-        return [(each, count) for each, count in counts if count is not None]
+        found: list[tuple[Explanation, int]] = []
+        telling: Observed = ()
+        for each in candidates:
+            # What told the one before apart most often tells this one apart, too.
+            if self._explained(each, telling) is None:
+                continue
+            count = self._explained(each, observed)
+            if count is None:
+                telling = self._missed
+            else:
+                found.append((each, count))
+        return found
 
-    def _pairs(self, observed: Observed) -> Iterator[Explanation]:
+    def _pairs(self, likely: Sequence[Explanation], observed: Observed) -> Iterator[Explanation]:
         """Two faults of different steps, one of which explains a wrong output by itself."""
-        for first in self._single:
+        for first in likely:
             if not self._helps(first, observed):
                 continue
-            for second in FAULTS:
-                if not first.faults[0].replaces.keys() & second.replaces.keys():
-                    yield self._explanation(*first.faults, second)
+            for second in likely:
+                if not first.faults[0].replaces.keys() & second.faults[0].replaces.keys():
+                    yield self._explanation(*first.faults, *second.faults)
 
     def _helps(self, each: Explanation, observed: Observed) -> bool:
         """Whether a fault puts some kind of output right, throughout, that the oracle misses."""
@@ -239,6 +261,7 @@ class Diagnosis:
                     if quantity not in want.expected or _missing(value):
                         continue
                     if not _same(value, ours.answers.get(quantity), want, quantity):
+                        self._missed = [(scenario, seen)]
                         return None
                     count += 1
         return count
@@ -248,6 +271,9 @@ def _missing(value: AnyArray | SubjectError) -> bool:
     """Whether there is nothing to explain: an interface may not show this at this point."""
     return isinstance(value, SubjectError) and value.failure == "not_implemented"
 
+
+_MOST_PAIRS = 1000
+"""How many pairs of faults are tried: about a second. Past them, no known mistake is named."""
 
 _FEW = 12
 """How many scenarios are put first and kept: enough to dismiss nearly every wrong fault."""

@@ -28,7 +28,7 @@ def judged(path: Path) -> SubmissionResult:
 
 
 def files(folder: str) -> list[ParameterSet]:
-    plain = sorted((FIXTURES / folder).glob("*.py"))
+    plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *FIXTURES.glob(f"more/{folder}/*.py")])
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
     return [pytest.param(path, id=path.stem) for path in plain] + [

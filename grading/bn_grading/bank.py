@@ -6,6 +6,7 @@ from bn_oracle.conventions import Convention
 from bn_properties.cases import Case, digest, draw_cases
 from bn_properties.checking import OracleAnswers
 from bn_properties.diagnosis import Diagnosis
+from bn_properties.examples import examples
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -21,8 +22,8 @@ class CaseBank:
         self._diagnoses: dict[tuple[str, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
-        """Return the cases for inputs with so many axes after (N, C)."""
-        return draw_cases(self.seed, self.examples, spatial_axes)
+        """Return the cases for inputs with so many axes after (N, C): past misses, then drawn ones."""  # noqa: E501
+        return (*examples(spatial_axes), *draw_cases(self.seed, self.examples, spatial_axes))
 
     def answers(self, convention: Convention) -> OracleAnswers:
         """Return the oracle's answers under `convention`."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.catalogue import BY_ID, FAMILIES
+from bn_properties.subject import Capability
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
@@ -33,6 +34,8 @@ class Mode(_Table):
     argument: str
     train: bool | str
     infer: bool | str
+    default: Literal["train"] | None = None
+    """What a call without the argument must do, where the course says so."""
 
 
 class ClassInterface(_Table):
@@ -52,6 +55,27 @@ class ClassInterface(_Table):
     """Attributes that hold the output when forward returns None."""
     attributes: dict[str, tuple[str, ...]] = {}
     """For each role (gamma, dbeta, running_mean, …) the names it goes by."""
+    inference_backward: tuple[str, ...] = ()
+    """Methods that differentiate inference; a module needs none."""
+    cumulative: Literal["no", "optional", "required"] = "no"
+    """Whether momentum None asks for the plain average of all batches."""
+    population: tuple[str, ...] = ()
+    """Methods that take a list of mini-batches and return the population's mean and variance."""
+
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What it offers beyond the calls that all interfaces have."""
+        has: dict[Capability, bool] = {
+            "inference_gradient": self.kind == "module" or bool(self.inference_backward),
+            "cumulative_average": self.cumulative != "no",
+            "population": bool(self.population),
+        }
+        return frozenset(name for name, offered in has.items() if offered)
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """What of it an implementation may do without."""
+        return frozenset({"cumulative_average"} if self.cumulative == "optional" else ())
 
 
 class FunctionInterface(_Table):
@@ -66,6 +90,18 @@ class FunctionInterface(_Table):
     """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
     train_mode: str
     infer_mode: str
+    population: str = ""
+    """A function that takes a list of mini-batches and returns the population's mean and variance."""  # noqa: E501
+
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What it offers beyond the calls that all interfaces have."""
+        return frozenset({"population"} if self.population else ())
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """Nothing: what it offers, it asks for."""
+        return frozenset()
 
 
 class Part(_Table):

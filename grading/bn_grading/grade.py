@@ -87,16 +87,20 @@ def _grade(
         ]
     state = status(examined, missing_main=main is None)
     rows = properties(course, parts, examined)
+    score = sum(row.points for row in rows)
+    said = summary(state, examined, parts)
+    if state is not Status.CORRECT and score == course.max_score:
+        said += " It costs no points in this course."
     return SubmissionResult(
         id=submission.id,
         path=submission.path,
         sha256=submission.sha256,
         course=course.id,
         status=state,
-        score=sum(row.points for row in rows),
+        score=score,
         max_score=course.max_score,
         seconds=time.monotonic() - started,
-        summary=summary(state, examined, parts),
+        summary=said,
         causes=tuple({c.fault: c for each in examined for c in each.causes}.values()),
         properties=rows,
         output=remote.output,

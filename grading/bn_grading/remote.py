@@ -12,6 +12,8 @@ from bn_properties.scenario import (
     Elsewhere,
     Infer,
     Move,
+    Population,
+    Reread,
     Scenario,
     Seen,
     Step,
@@ -19,7 +21,7 @@ from bn_properties.scenario import (
     failed,
     walk,
 )
-from bn_properties.subject import AnyArray, Gradient, Statistics, SubjectError
+from bn_properties.subject import AnyArray, Capability, Gradient, Statistics, SubjectError
 
 from bn_grading.courses import Course, Part
 from bn_grading.process import Request, WorkerProcess
@@ -184,6 +186,16 @@ class RemoteSubject:
         """The part's."""
         return self._part.spatial_axes
 
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What the part's interface offers."""
+        return self._part.interface.offers
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """What of it a submission may do without."""
+        return self._part.interface.may_refuse
+
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario`: all calls sent at once, answers read in turn."""
         fatal = self._submission.fatal
@@ -217,20 +229,33 @@ class RemoteSubject:
 
 
 def _requests(step: Step) -> list[Request]:
-    if isinstance(step, Train):
-        requests: list[Request] = [({"op": "train"}, {"x": step.x})]
-        if step.grad is not None:
-            requests.append(({"op": "backward"}, {"grad": step.grad}))
-        return requests
-    if isinstance(step, Infer):
-        return [({"op": "infer"}, {"x": step.x})]
-    if isinstance(step, Backward):
-        return [({"op": "backward"}, {"grad": step.grad})]
-    if isinstance(step, Elsewhere):
-        return [({"op": "elsewhere"}, {"x": step.x})]
-    if isinstance(step, Move):
-        return [({"op": "move"}, {"gamma": step.gamma, "beta": step.beta})]
-    return [({"op": "reread"}, {})]
+    """Return the operations of one step, in order."""
+    match step:
+        case Train(x, grad) if grad is not None:
+            requests = [_request("train", x=x), _request("backward", grad=grad)]
+        case Train(x):
+            requests = [_request("train", x=x)]
+        case Infer(x, grad) if grad is not None:
+            forward: Request = ({"op": "infer", "differentiable": True}, {"x": x})
+            requests = [forward, _request("infer_backward", grad=grad)]
+        case Infer(x):
+            requests = [_request("infer", x=x)]
+        case Backward(grad):
+            requests = [_request("backward", grad=grad)]
+        case Elsewhere(x):
+            requests = [_request("elsewhere", x=x)]
+        case Move(gamma, beta):
+            requests = [_request("move", gamma=gamma, beta=beta)]
+        case Population(batches):
+            named = {f"batch{number}": batch for number, batch in enumerate(batches)}
+            requests = [_request("population", **named)]
+        case Reread():
+            requests = [_request("reread")]
+    return requests
+
+
+def _request(operation: str, **arrays: AnyArray) -> Request:
+    return {"op": operation}, arrays
 
 
 @lru_cache(maxsize=40_000)
@@ -247,6 +272,10 @@ def _frames(
     """
     setup = scenario.setup
     scalars: dict[str, Any] = {"features": setup.features, "spatial_axes": spatial_axes}
+    if setup.bare:
+        scalars["bare"] = True
+    if setup.cumulative:
+        scalars["cumulative"] = True
     if setup.eps is not None:
         scalars["eps"] = setup.eps
     if setup.keep is not None:
@@ -321,7 +350,19 @@ class RemoteLayer:
 
     def backward(self, grad: AnyArray) -> Gradient:
         """Differentiate the latest training forward."""
-        reply, results = self._next("backward")
+        return self._gradient("backward", grad)
+
+    def infer_backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest inference."""
+        return self._gradient("infer_backward", grad)
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+        """Ask for the statistics of the population."""
+        reply, results = self._next("population")
+        return Statistics(_value(reply, results, "mean"), _value(reply, results, "var"))
+
+    def _gradient(self, operation: str, grad: AnyArray) -> Gradient:
+        reply, results = self._next(operation)
         _write_back(grad, results)
         self._edited = _edited(reply)
         return Gradient(*(_value(reply, results, name) for name in ("dz", "dgamma", "dbeta")))

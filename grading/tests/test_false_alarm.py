@@ -38,23 +38,24 @@ def courses() -> tuple[Course, ...]:
     return tuple(c.model_copy(update={"limits": limits}) for c in built_in().values())
 
 
-def judged(path: Path, seed: int) -> SubmissionResult:
-    return grade(single(str(path)), None, courses(), bank(seed))
+def judged(subject: str, seed: int) -> SubmissionResult:
+    return grade(single(subject), None, courses(), bank(seed))
 
 
-def runs(folder: str) -> list[ParameterSet]:
-    """Return every file of a folder under every seed; all files of one seed in a row."""
-    plain = sorted((FIXTURES / folder).glob("*.py"))
-    torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
+def runs(folder: str, *modules: str) -> list[ParameterSet]:
+    """Return every file of a folder, and torch's modules, under every seed, seed by seed."""
+    plain = [str(path) for path in sorted((FIXTURES / folder).glob("*.py"))]
+    torch = [str(path) for path in sorted((FIXTURES / "torch" / folder).glob("*.py"))]
+    torch += modules
     return [
         pytest.param(
-            path,
+            subject,
             seed,
-            id=f"{path.stem}-{seed}",
-            marks=[pytest.mark.torch] if path in torch else [],
+            id=f"{Path(subject).stem if subject in plain else subject}-{seed}",
+            marks=[pytest.mark.torch] if subject in torch else [],
         )
         for seed in SEEDS
-        for path in (*plain, *torch)
+        for subject in (*plain, *torch)
     ]
 
 
@@ -62,17 +63,19 @@ def test_there_are_twenty_styles() -> None:
     assert len(list((FIXTURES / "correct").glob("*.py"))) >= 20
 
 
-@pytest.mark.parametrize(("path", "seed"), runs("correct"))
-def test_no_right_file_is_rejected(path: Path, seed: int) -> None:
-    result = judged(path, seed)
+@pytest.mark.parametrize(
+    ("subject", "seed"), runs("correct", "torch.nn.BatchNorm1d", "torch.nn.BatchNorm2d")
+)
+def test_no_right_file_is_rejected(subject: str, seed: int) -> None:
+    result = judged(subject, seed)
     failing = [(p.id, p.message) for p in result.properties if p.status is Outcome.FAIL]
     assert [] == failing
     assert (Status.CORRECT, result.max_score) == (result.status, result.score)
 
 
-@pytest.mark.parametrize(("path", "seed"), runs("unstable"))
-def test_a_loss_of_accuracy_is_never_called_incorrect(path: Path, seed: int) -> None:
-    result = judged(path, seed)
+@pytest.mark.parametrize(("subject", "seed"), runs("unstable"))
+def test_a_loss_of_accuracy_is_never_called_incorrect(subject: str, seed: int) -> None:
+    result = judged(subject, seed)
     failing = {p.group for p in result.properties if p.status is Outcome.FAIL}
     assert failing <= {"stability"}
     assert result.status in (Status.UNSTABLE, Status.CORRECT)

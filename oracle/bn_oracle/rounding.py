@@ -46,6 +46,7 @@ from bn_oracle.rounding_fixed import (
     inference_gradients,
     inverse_root,
     merged,
+    population,
     running,
     unbiased,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "inference",
     "inference_gradients",
     "merged",
+    "population",
     "running",
     "training",
     "unbiased",

@@ -194,6 +194,40 @@ def running(
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
+def population(
+    sizes: Array,
+    largest: Array,
+    variances: Array,
+    mean_errors: Array,
+    var_errors: Array,
+    precision: Precision,
+) -> tuple[Array, Array]:
+    """Bound the errors of the population's mean and of its unbiased variance, both (C,).
+
+    `sizes` is (P,); `largest`, (P, C), holds max|z| of each mini-batch, the others its biased
+    variance and the errors of its statistics. For the two ways to the mean of M instances, and
+    to the mean of all B/(B−1)·σ_B²::
+
+        μ = Σ n_p μ_p / M = Σ z / M        σ² = (1/P) Σ n_p/(n_p−1)·σ_p²
+    """
+    counts = np.asarray(sizes, np.float64)[:, None]
+    total, parts = int(counts.sum()), len(sizes)
+    # All at once: M−1 additions and a division. By batches: each mean's own error, a product,
+    # P−1 additions and a division. Both together: M+P+2.
+    count = precision.roundings(total + parts + 2)
+    weights = counts / total
+    mean = (1 + count) * (weights * mean_errors).sum(axis=0) + count * largest.max(axis=0)
+    # The same counts on the squares; two more for n/(n−1) and its product.
+    factor = counts / np.maximum(counts - 1, 1)
+    more = precision.roundings(total + parts + 4)
+    average = (factor * variances).mean(axis=0)
+    var = (1 + more) * (factor * var_errors).mean(axis=0) + more * average
+    lost = (parts + 2) * precision.subnormal
+    centre = largest.max(axis=0)
+    return precision.stored(centre, mean + lost), precision.stored(average, var + lost)
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def merged(
     sizes: Array,
     means: Array,

@@ -6,7 +6,7 @@ function. Replacing a function gives an executable mistake; replacing none gives
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,10 @@ class Trace:
     """The rows of the latest training batch."""
     steps_taken: int = 0
     """How many training batches there were, this one included."""
+    cumulative: bool = False
+    """Whether the running statistics are the plain mean of all batches; it chooses `keep`."""
+    batches: tuple[Array, ...] = ()
+    """The rows of the mini-batches that population statistics are asked for."""
 
     @property
     def n(self) -> int:
@@ -87,6 +91,14 @@ STEPS: Mapping[str, Step] = {
     "infer": lambda t: t.gamma * ((t.z - t.running_mean) / t.s) + t.beta,
     "after_infer": lambda t: None,
     "after_train": lambda t: None,
+    "infer_dz": lambda t: t.gamma * t.g / t.s,
+    "infer_dgamma": lambda t: (t.g * (t.z - t.running_mean) / t.s).sum(axis=0),
+    "infer_dbeta": lambda t: t.g.sum(axis=0),
+    "cumulative_keep": lambda t: (t.steps_taken - 1) / t.steps_taken,
+    "population_mean": lambda t: np.concatenate(t.batches).mean(axis=0),
+    "population_var": lambda t: np.mean(
+        [rows.var(axis=0) * len(rows) / max(len(rows) - 1, 1) for rows in t.batches], axis=0
+    ),
 }
 """Each quantity's right step, by name."""
 
@@ -101,6 +113,7 @@ class Variation:
         """Start from the parameters and statistics in `trace`."""
         self._t = trace
         self._steps = {**STEPS, **replaced}
+        self._inferred = trace.x, trace.z, trace.s
 
     def _set_input(self, x: NDArray[Any]) -> None:
         self._t.x = np.asarray(x, np.float64)
@@ -122,6 +135,8 @@ class Variation:
         with np.errstate(all="ignore"):
             self._set_input(x)
             t.steps_taken += 1
+            if t.cumulative:
+                t.keep = steps["cumulative_keep"](t)
             for name in ("mean", "var", "s", "u", "y"):
                 setattr(t, name, steps[name](t))
             t.trained = t.z
@@ -152,8 +167,35 @@ class Variation:
                 out = self._shaped(steps["infer"](t))
                 steps["after_infer"](t)
         finally:
+            self._inferred = t.x, t.z, t.s
             t.x, t.z, t.s = held
         return out
+
+    def infer_backward(self, grad: NDArray[Any]) -> tuple[Any, Any, Any]:
+        """Return dz, dγ, dβ of the latest inference, with the statistics held fixed."""
+        t, steps = self._t, self._steps
+        held = t.x, t.z, t.s
+        try:
+            with np.errstate(all="ignore"):
+                t.x = np.asarray(grad, np.float64)
+                t.g = steps["rows"](t)
+                t.x, t.z, t.s = self._inferred
+                dz = self._shaped(steps["infer_dz"](t))
+                return dz, steps["infer_dgamma"](t), steps["infer_dbeta"](t)
+        finally:
+            t.x, t.z, t.s = held
+
+    def population(self, batches: Sequence[NDArray[Any]]) -> tuple[Any, Any]:
+        """Return the mean and variance, (C,) each, of which `batches` (N_b, C, …) are samples."""
+        t, steps = self._t, self._steps
+        held = t.x
+        rows = []
+        with np.errstate(all="ignore"):
+            for batch in batches:
+                t.x = np.asarray(batch, np.float64)
+                rows.append(steps["rows"](t))
+            t.x, t.batches = held, tuple(rows)
+            return steps["population_mean"](t), steps["population_var"](t)
 
     def move(self, gamma: Array, beta: Array) -> None:
         """Set other parameters, each (C,)."""

@@ -15,8 +15,9 @@ from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_oracle.faults import BY_ID, FAULTS, Fault
 from bn_oracle.forward import forward
-from bn_oracle.inference import infer
-from bn_oracle.running import update
+from bn_oracle.inference import infer, infer_backward
+from bn_oracle.population import mean_of_means, unbiased_variance
+from bn_oracle.running import batch_variance, update
 from bn_oracle.variation import STEPS, Step, Trace, Variation
 
 EPS, KEEP = 0.5, 0.7
@@ -36,14 +37,21 @@ PROPERTIES = {
     "inference.affine_fold",
     "inference.rows_independent",
     "inference.no_state_change",
+    "inference.gradient",
     "running.mean_recurrence",
     "running.variance_recurrence",
+    "running.cumulative_average",
+    "population.mean_of_means",
+    "population.unbiased_variance",
+    "population.ragged_batches",
 }
 RELATIVE = 1e-6
 """Far above the rounding of these small, well-conditioned batches, which is below 1e-12."""
 
 
-def _trace(features: int, convention: Convention, scale: float = 1.0) -> Trace:
+def _trace(
+    features: int, convention: Convention, scale: float = 1.0, *, cumulative: bool = False
+) -> Trace:
     rng = np.random.default_rng(features)
     return Trace(
         gamma=rng.normal(size=features) + 2.0,
@@ -53,6 +61,7 @@ def _trace(features: int, convention: Convention, scale: float = 1.0) -> Trace:
         convention=convention,
         running_mean=scale * rng.normal(size=features),
         running_var=scale**2 * rng.uniform(0.3, 3.0, size=features),
+        cumulative=cumulative,
     )
 
 
@@ -72,7 +81,15 @@ def _run(
     """Infer, train, backward, train, infer, train; yield every output and statistic."""
     asked = Variation(_trace(shape[1], convention, scale), replaced)
     yield asked.infer(_batch(shape, 1, scale))
+    yield from asked.infer_backward(_batch(shape, 9))
     yield from asked.statistics()
+    equal = [_batch(shape, number, scale) for number in (30, 31, 32)]
+    yield from asked.population(equal)
+    yield from asked.population([*equal, _batch((1, *shape[1:]), 33, scale)])
+    average = Variation(_trace(shape[1], convention, scale, cumulative=True), replaced)
+    for batch in equal:
+        average.train(batch)
+        yield from average.statistics()
     layer = Variation(_trace(shape[1], convention, scale), replaced)
     for number in range(3):
         x = _batch((shape[0] + number, *shape[1:]), 2 + number, scale)
@@ -147,6 +164,36 @@ def test_the_unreplaced_variation_is_the_oracle(
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
         for got, want in zip(layer.statistics(), (mean, var), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
+        probe_grad = _batch(shape, 40 + number)
+        straight = infer_backward(probe, gamma, mean, var, EPS, probe_grad)
+        layer.infer(probe)
+        for got, want in zip(
+            layer.infer_backward(probe_grad),
+            (straight.dz, straight.dgamma, straight.dbeta),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: c.name)
+def test_the_unreplaced_variation_averages_all_batches_alike(convention: Convention) -> None:
+    """Cumulative and population statistics agree with the oracle's own functions."""
+    layer = Variation(_trace(3, convention, cumulative=True), {})
+    batches = [_batch((5, 3), number) for number in range(3)]
+    records = [forward(batch, np.ones(3), np.zeros(3), EPS) for batch in batches]
+    for batch in batches:
+        layer.train(batch)
+    wanted = (
+        np.mean([record.mean for record in records], axis=0),
+        np.mean([batch_variance(record, convention) for record in records], axis=0),
+    )
+    for got, want in zip(layer.statistics(), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    mean, var = layer.population(batches)
+    np.testing.assert_allclose(mean, mean_of_means([record.mean for record in records]))
+    np.testing.assert_allclose(var, unbiased_variance([record.var for record in records], 5))
+    ragged = [*batches, _batch((2, 3), 9)]
+    np.testing.assert_allclose(layer.population(ragged)[0], np.concatenate(ragged).mean(axis=0))
 
 
 def test_ids_are_unique_and_in_kebab_case() -> None:

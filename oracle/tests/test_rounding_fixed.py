@@ -288,6 +288,47 @@ def test_statistics_merged_at_once_or_one_by_one_stay_within_the_bound(dtype: st
     assert all(0.01 < found <= 1.0 for found in largest.values()), largest
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_population_statistics_all_at_once_or_by_batches_stay_within_the_bound(dtype: str) -> None:
+    kind, precision = np.dtype(dtype).type, PRECISIONS[dtype]
+
+    def measure(parts: list[Vector]) -> Ratios:
+        assume(min(part.size for part in parts) > 1)
+        exact = [[mp.mpf(float(x)) for x in part] for part in parts]
+        means = [mp.fsum(part) / len(part) for part in exact]
+        squares = [
+            mp.fsum((x - m) ** 2 for x in part) for part, m in zip(exact, means, strict=True)
+        ]
+        count = sum(map(len, exact))
+        mean = mp.fsum(x for part in exact for x in part) / count
+        var = mp.fsum(q / (len(part) - 1) for q, part in zip(squares, exact, strict=True))
+        records = [forward(part.astype(float)[:, None], [1.0], [0.0], 1.0) for part in parts]
+        own = [rounding.training(record, precision, "stable") for record in records]
+        mean_bound, var_bound = rounding.population(
+            np.array([part.size for part in parts]),
+            np.array([np.abs(record.rows).max(axis=0) for record in records]),
+            np.array([record.var for record in records]),
+            np.array([bound.mean for bound in own]),
+            np.array([bound.var for bound in own]),
+            precision,
+        )
+        sizes = [kind(part.size) for part in parts]
+        got = [part.mean() for part in parts]
+        biased = [((part - m) ** 2).mean() for part, m in zip(parts, got, strict=True)]
+        weighed = sum((n * m for n, m in zip(sizes, got, strict=True)), kind(0)) / kind(count)
+        factors = [n / (n - kind(1)) for n in sizes]
+        scaled = sum((f * v for f, v in zip(factors, biased, strict=True)), kind(0))
+        ways = (scaled / kind(len(parts)), np.mean([part.var(ddof=1) for part in parts]))
+        flat = np.concatenate(parts).mean()
+        return {
+            "mean": max(ratio(x, [mean], mean_bound) for x in (weighed, flat)),
+            "var": max(ratio(x, [var / len(parts)], var_bound) for x in ways),
+        }
+
+    largest = search(partitions(dtype), measure)
+    assert all(0.01 < found <= 1.0 for found in largest.values()), largest
+
+
 def test_an_unbiased_variance_of_one_value_is_refused() -> None:
     with pytest.raises(ValueError, match="size is 1"):
         rounding.unbiased(np.ones(1), np.ones(1), 1, PRECISIONS["float64"])

@@ -11,15 +11,17 @@ from bn_oracle.arrays import Array
 from bn_oracle.backward import backward, upstream_rows
 from bn_oracle.conventions import Convention
 from bn_oracle.forward import Forward, forward
-from bn_oracle.inference import infer
+from bn_oracle.inference import infer, infer_backward
+from bn_oracle.population import merge, moments, unbiased_variance
 from bn_oracle.rounding import FLOAT64, PRECISIONS, Algorithm, Precision
-from bn_oracle.running import batch_variance, update
+from bn_oracle.running import batch_variance, cumulative_keep, update
 
 from bn_properties.scenario import (
     Backward,
     Elsewhere,
     Infer,
     Move,
+    Population,
     Quantity,
     Reread,
     Scenario,
@@ -89,6 +91,8 @@ class _State:
     mean: Array
     var: Array
     errors: dict[Algorithm, tuple[Array, Array]]
+    batches: int = 0
+    """How many training batches the statistics have seen."""
 
 
 def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
@@ -116,12 +120,15 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
         if isinstance(step, Train):
             record = forward(step.x, gamma, beta, eps)
             precision = PRECISIONS[step.x.dtype.name]
+            if setup.cumulative:
+                keep = cumulative_keep(state.batches)
             latest = _train(record, step.grad, state, keep, convention, precision)
             first = first or latest
             answers.append(latest)
         elif isinstance(step, Infer):
-            precision = PRECISIONS[step.x.dtype.name]
-            answers.append(_infer(step.x, gamma, beta, eps, state, precision))
+            answers.append(_infer(step, gamma, beta, eps, state))
+        elif isinstance(step, Population):
+            answers.append(_population(step))
         elif isinstance(step, Elsewhere | Move):
             if isinstance(step, Move):
                 gamma, beta = _or(step.gamma, gamma), _or(step.beta, beta)
@@ -193,6 +200,7 @@ def _train(
     old_mean, old_var = state.mean, state.var
     refuses = record.batch_size == 1 and convention.running_variance == "unbiased"
     if not refuses:
+        state.batches += 1
         state.mean, state.var = update(old_mean, old_var, record, keep, convention)
         batch_var = batch_variance(record, convention)
         factor = batch_var / np.where(record.var > 0, record.var, 1.0)
@@ -228,15 +236,47 @@ def _train(
     )
 
 
-def _infer(
-    x: AnyArray,
-    gamma: Array,
-    beta: Array,
-    eps: float,
-    state: _State,
-    precision: Precision,
-) -> Answer:
-    z = np.asarray(x, np.float64)
+def _population(step: Population) -> Answer:
+    """Answer for the population: its mean, and its variance where the batches have one size.
+
+    Batches of different sizes leave the variance open: each batch's B/(B−1)·σ_B² is unbiased,
+    and so is every weighted mean of them.
+    """
+    precision = PRECISIONS[step.batches[0].dtype.name]
+    features = step.batches[0].shape[1]
+    records = [forward(batch, np.ones(features), np.zeros(features), 1.0) for batch in step.batches]
+    expected: dict[Quantity, Array] = {
+        "population_mean": merge(*(moments(batch) for batch in step.batches)).mean
+    }
+    sizes = {record.batch_size for record in records}
+    if len(sizes) == 1 and min(sizes) > 1:
+        variances = np.stack([record.var for record in records])
+        expected["population_var"] = unbiased_variance(variances, min(sizes))
+    own = _population_bounds(records, FLOAT64, "stable")
+    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
+    for algorithm, into in bounds.items():
+        theirs = _population_bounds(records, precision, algorithm)
+        into |= {name: _both(theirs[name], own[name]) for name in expected}
+    return Answer(expected, bounds["stable"], bounds["one-pass"], None, None, precision)
+
+
+def _population_bounds(
+    records: list[Forward], precision: Precision, algorithm: Algorithm
+) -> dict[Quantity, Array]:
+    each = [rounding.training(record, precision, algorithm) for record in records]
+    mean, var = rounding.population(
+        np.array([record.batch_size for record in records]),
+        np.stack([np.abs(record.rows).max(axis=0) for record in records]),
+        np.stack([record.var for record in records]),
+        np.stack([bounds.mean for bounds in each]),
+        np.stack([bounds.var for bounds in each]),
+        precision,
+    )
+    return {"population_mean": mean, "population_var": var}
+
+
+def _infer(step: Infer, gamma: Array, beta: Array, eps: float, state: _State) -> Answer:
+    z, precision = np.asarray(step.x, np.float64), PRECISIONS[step.x.dtype.name]
     expected: dict[Quantity, Array] = {
         "out": infer(z, gamma, beta, state.mean, state.var, eps),
         "running_mean": state.mean,
@@ -254,4 +294,22 @@ def _infer(
             "running_mean": mean_error + w * np.abs(state.mean),
             "running_var": var_error + w * np.abs(state.var),
         }
+    if step.grad is not None:
+        grad = np.asarray(step.grad, np.float64)
+        gradient = infer_backward(z, gamma, state.mean, state.var, eps, grad)
+        expected |= {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
+        of = (z, grad, gamma, state.mean, state.var, eps)
+        both = zip(
+            rounding.inference_gradients(*of, precision),
+            rounding.inference_gradients(*of, FLOAT64),
+            strict=True,
+        )
+        room: dict[Quantity, Array] = dict(
+            zip(("dz", "dgamma", "dbeta"), (_both(*pair) for pair in both), strict=True)
+        )
+        if any(error.any() for error in state.errors["stable"]):
+            # Statistics that training left bring errors, which these bounds do not carry.
+            room = {name: np.full_like(bound, np.inf) for name, bound in room.items()}
+        for into in bounds.values():
+            into.update(room)
     return Answer(expected, bounds["stable"], bounds["one-pass"], None, None, precision)

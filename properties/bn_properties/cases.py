@@ -73,6 +73,8 @@ class Case:
     """Further batches for sequences of steps; other batch sizes."""
     probe: AnyArray
     """What inference is asked about."""
+    example: bool = False
+    """Whether it was chosen, not drawn: every property is asked about it."""
 
     @property
     def features(self) -> int:

@@ -9,6 +9,7 @@ from bn_properties.invariants import (
     hygiene,
     inference,
     outputs,
+    population,
     running,
     stability,
     training,
@@ -21,6 +22,7 @@ PROPERTIES: tuple[Property, ...] = (
     *gradients.PROPERTIES,
     *inference.PROPERTIES,
     *running.PROPERTIES,
+    *population.PROPERTIES,
     *stability.PROPERTIES,
     *hygiene.PROPERTIES,
 )

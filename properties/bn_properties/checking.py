@@ -13,7 +13,7 @@ from bn_properties.answers import Answer, answer
 from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, Property
 from bn_properties.scenario import Scenario, Seen, Subject
-from bn_properties.subject import SubjectError
+from bn_properties.subject import CAPABILITIES, SubjectError
 from bn_properties.verdicts import Outcome
 
 
@@ -165,15 +165,23 @@ def scan(
 
     A time-out, a death or a missing method ends the scan: more cases would tell no more.
     """
+    needs, subject = property_.needs, seen.subject
+    if needs is not None and needs not in subject.offers:
+        return _not_applicable(property_, f"the interface has no {CAPABILITIES[needs]}")
     examples, worst = 0, None
     simplest: Failing | None = None
-    for case in cases[:: property_.every]:
-        if not allowed(case, answers.convention):
+    for case in cases:
+        skipped = case.index % property_.every and not case.example
+        if skipped or not allowed(case, answers.convention):
             continue
         failing, ratio = try_case(property_, case, seen, answers)
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)
+        if failing is not None and failing.error is not None and needs in subject.may_refuse:
+            for scenario in failing.asked:  # what may be refused was not asked
+                seen.kept.pop(scenario.key, None)
+            return _not_applicable(property_, f"it has none: {failing.error.message}")
         if failing is not None and (simplest is None or _simpler(failing, simplest)):
             simplest = failing
         if failing is not None and failing.error and failing.error.failure in _STOPPING:
@@ -181,13 +189,15 @@ def scan(
             break
     if simplest is None:
         if examples == 0:
-            return Finding(
-                property_, Outcome.NOT_APPLICABLE, 0, None, None, "no drawn case can show this"
-            )
+            return _not_applicable(property_, "no drawn case can show this")
         return Finding(property_, Outcome.PASS, examples, worst, None, "")
     missing = simplest.error is not None and simplest.error.failure == "not_implemented"
     outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
     return Finding(property_, outcome, examples, worst, simplest, describe(simplest))
+
+
+def _not_applicable(property_: Property, message: str) -> Finding:
+    return Finding(property_, Outcome.NOT_APPLICABLE, 0, None, None, message)
 
 
 def _simpler(first: Failing, second: Failing) -> bool:

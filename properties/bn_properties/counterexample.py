@@ -15,17 +15,20 @@ from bn_properties.scenario import (
     Elsewhere,
     Infer,
     Move,
+    Population,
     Quantity,
+    Reread,
     Scenario,
     Seen,
     Step,
     Train,
 )
-from bn_properties.subject import SubjectError
+from bn_properties.subject import AnyArray, SubjectError
 from bn_properties.verdicts import ArrayRecord, Call, Comparison, Counterexample
 
 _FORWARD: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
 _BACKWARD: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+_POPULATION: tuple[Quantity, ...] = ("population_mean", "population_var")
 
 
 def write(
@@ -51,21 +54,29 @@ def write(
 
 
 def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
-    if isinstance(step, Train):
-        calls = [_call("train", {"z": step.x}, _FORWARD, got, want)]
-        if step.grad is not None:
-            calls.append(_call("backward", {"G": step.grad}, _BACKWARD, got, want))
-        return calls
-    if isinstance(step, Infer):
-        return [_call("infer", {"z": step.x}, _FORWARD, got, want)]
-    if isinstance(step, Backward):
-        return [_call("backward", {"G": step.grad}, _BACKWARD, got, want)]
-    if isinstance(step, Elsewhere):
-        return [_call("train another layer", {"z": step.x}, (), got, want)]
-    if isinstance(step, Move):
-        inputs = {"gamma": step.gamma, "beta": step.beta}
-        return [_call("set other parameters", inputs, (), got, want)]
-    return [_call("look again at the output", {}, ("out",), got, want)]
+    """Return the calls of one step: what went in, and which quantities came out."""
+    asked: list[tuple[str, dict[str, AnyArray], tuple[Quantity, ...]]]
+    match step:
+        case Train(x, grad):
+            asked = [("train", {"z": x}, _FORWARD)]
+            if grad is not None:
+                asked.append(("backward", {"G": grad}, _BACKWARD))
+        case Infer(x, grad):
+            asked = [("infer", {"z": x}, _FORWARD)]
+            if grad is not None:
+                asked.append(("backward in inference mode", {"G": grad}, _BACKWARD))
+        case Backward(grad):
+            asked = [("backward", {"G": grad}, _BACKWARD)]
+        case Elsewhere(x):
+            asked = [("train another layer", {"z": x}, ())]
+        case Move(gamma, beta):
+            asked = [("set other parameters", {"gamma": gamma, "beta": beta}, ())]
+        case Population(batches):
+            named = {f"batch {number}": batch for number, batch in enumerate(batches, 1)}
+            asked = [("population statistics", named, _POPULATION)]
+        case Reread():
+            asked = [("look again at the output", {}, ("out",))]
+    return [_call(name, inputs, quantities, got, want) for name, inputs, quantities in asked]
 
 
 def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
@@ -75,6 +86,8 @@ def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
         inputs["eps"] = setup.eps
     if setup.keep is not None:
         inputs["momentum"] = answers.convention.momentum_for(setup.keep)
+    if setup.cumulative:
+        inputs["momentum"] = None
     for name in ("gamma", "beta", "running_mean", "running_var"):
         value = getattr(setup, name)
         if value is not None:

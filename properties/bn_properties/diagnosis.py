@@ -46,6 +46,7 @@ def varied_layer(replaced: Mapping[str, Step], convention: Convention, setup: Se
         convention=convention,
         running_mean=given(setup.running_mean, convention.initial_mean),
         running_var=given(setup.running_var, convention.initial_var),
+        cumulative=setup.cumulative,
     )
     return VariedLayer(Variation(trace, replaced))
 
@@ -97,9 +98,19 @@ class VariedLayer:
         """Forward in inference mode."""
         return np.asarray(_guarded(lambda: self._variation.infer(x)))
 
+    def infer_backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest inference-mode forward."""
+        gradients = _guarded(lambda: self._variation.infer_backward(grad))
+        return Gradient(*(np.asarray(value) for value in gradients))
+
     def statistics(self) -> Statistics:
         """Return the running statistics."""
         return Statistics(*(np.asarray(value) for value in self._variation.statistics()))
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+        """Return the statistics of the population."""
+        found = _guarded(lambda: self._variation.population(batches))
+        return Statistics(*(np.asarray(value) for value in found))
 
 
 def _guarded(call: Callable[[], Any]) -> Any:

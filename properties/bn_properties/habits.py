@@ -51,9 +51,17 @@ class _Wrapped:
         """Forward in inference mode."""
         return self.inner.infer(x)
 
+    def infer_backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest inference-mode forward."""
+        return self.inner.infer_backward(grad)
+
     def statistics(self) -> Statistics:
         """Return the running statistics."""
         return self.inner.statistics()
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+        """Return the statistics of the population."""
+        return self.inner.population(batches)
 
     def reread(self) -> AnyArray:
         """Return the latest training output."""
@@ -106,6 +114,30 @@ class _OtherDefaults(_Wrapped):
 
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, replace(setup, eps=1e-3) if setup.eps is None else setup)
+
+
+class _InfersByDefault(_Wrapped):
+    """Its forward is inference where no mode is named, as on a layer that nothing was set on."""
+
+    def train(self, x: AnyArray) -> AnyArray:
+        return self.inner.infer(x) if self.setup.bare else self.inner.train(x)
+
+
+class _SpoilsCache(_Wrapped):
+    """Its backward leaves something else in the cache than forward put there."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._spoilt = False
+
+    def train(self, x: AnyArray) -> AnyArray:
+        self._spoilt = False
+        return self.inner.train(x)
+
+    def backward(self, grad: AnyArray) -> Gradient:
+        gradient = self.inner.backward(grad * 2 if self._spoilt else grad)
+        self._spoilt = True
+        return gradient
 
 
 class _SharesState(_Wrapped):
@@ -231,6 +263,18 @@ HABITS = (
         _KeepsParameters,
     ),
     Habit("other-defaults", "the default ε is 1e-3", "training.defaults", _OtherDefaults),
+    Habit(
+        "infers-by-default",
+        "forward is inference where no mode is named",
+        "training.defaults",
+        _InfersByDefault,
+    ),
+    Habit(
+        "spoils-cache",
+        "backward overwrites what forward kept for it",
+        "hygiene.cache_kept",
+        _SpoilsCache,
+    ),
     Habit(
         "shares-state",
         "two layers share their state through the class",

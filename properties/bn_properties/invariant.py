@@ -12,7 +12,7 @@ from bn_oracle.conventions import Convention
 from bn_properties.answers import Answer
 from bn_properties.cases import Case
 from bn_properties.scenario import Scenario, Seen
-from bn_properties.subject import AnyArray
+from bn_properties.subject import AnyArray, Capability
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,8 @@ class Property:
     """Properties without which a failure of this one says nothing new."""
     every: int
     """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases."""
+    needs: Capability | None
+    """What the interface must offer for it."""
     judge: Judge = field(repr=False)
 
     @property
@@ -76,13 +78,19 @@ class Property:
 
 
 def invariant(
-    id: str, *, equation: str, source: str, presupposes: tuple[str, ...] = (), every: int = 1
+    id: str,
+    *,
+    equation: str,
+    source: str,
+    presupposes: tuple[str, ...] = (),
+    every: int = 1,
+    needs: Capability | None = None,
 ) -> Callable[[Judge], Property]:
     """Make a `Property` of a function; its docstring's first line is the statement."""
 
     def make(judge: Judge) -> Property:
         title = (judge.__doc__ or "").strip().splitlines()[0]
-        return Property(id, title, equation, source, presupposes, every, judge)
+        return Property(id, title, equation, source, presupposes, every, needs, judge)
 
     return make
 

@@ -16,9 +16,25 @@ from typing import Literal, Protocol
 import numpy as np
 from bn_oracle.conventions import Convention
 
-from bn_properties.subject import AnyArray, Layer, Setup, SubjectError
+from bn_properties.subject import (
+    CAPABILITIES,
+    AnyArray,
+    Capability,
+    Layer,
+    Setup,
+    SubjectError,
+)
 
-Quantity = Literal["out", "dz", "dgamma", "dbeta", "running_mean", "running_var"]
+Quantity = Literal[
+    "out",
+    "dz",
+    "dgamma",
+    "dbeta",
+    "running_mean",
+    "running_var",
+    "population_mean",
+    "population_var",
+]
 
 SYMBOLS: dict[Quantity, str] = {
     "out": "the output ẑ",
@@ -27,6 +43,8 @@ SYMBOLS: dict[Quantity, str] = {
     "dbeta": "dβ",
     "running_mean": "running mean",
     "running_var": "running variance",
+    "population_mean": "population mean",
+    "population_var": "population variance",
 }
 """How a quantity is called in messages."""
 
@@ -41,9 +59,10 @@ class Train:
 
 @dataclass(frozen=True, eq=False)
 class Infer:
-    """An inference-mode forward of `x`."""
+    """An inference-mode forward of `x`, then, when `grad` is given, a backward of `grad`."""
 
     x: AnyArray
+    grad: AnyArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +92,14 @@ class Move:
     beta: AnyArray
 
 
-Step = Train | Infer | Backward | Elsewhere | Reread | Move
+@dataclass(frozen=True, eq=False)
+class Population:
+    """The statistics of the population are asked for, of which these are mini-batches."""
+
+    batches: tuple[AnyArray, ...]
+
+
+Step = Train | Infer | Backward | Elsewhere | Reread | Move | Population
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +116,9 @@ class Scenario:
         parts: list[object] = [getattr(self.setup, field.name) for field in fields(self.setup)]
         for step in self.steps:
             parts.append(type(step).__name__)
-            parts += [getattr(step, field.name) for field in fields(step)]
+            for field in fields(step):
+                value = getattr(step, field.name)
+                parts += value if isinstance(value, tuple) else (value,)
         for part in parts:
             if isinstance(part, np.ndarray):
                 digest.update(f"{part.dtype.str}{part.shape}".encode())
@@ -142,8 +170,10 @@ def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
             seen.append(_forward(layer, scenario.setup.features, step))
             x = step.x
         elif isinstance(step, Backward):
-            answers, edited = _backward(layer, scenario.setup.features, step.grad)
+            answers, edited = _backward(layer, scenario.setup.features, step)
             seen.append(Seen(answers, edited))
+        elif isinstance(step, Population):
+            seen.append(_population(layer, scenario.setup.features, step))
         else:
             seen.append(_aside(layer, step, x.shape))
         error = seen[-1].error
@@ -170,6 +200,16 @@ class Subject(Protocol):
         """How many axes follow (N, C): 0 for (N, C), 2 for (N, C, H, W)."""
         ...
 
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What its interface offers beyond the calls that all have."""
+        ...
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """What of it an implementation may do without, by raising an exception."""
+        ...
+
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario` and return what it shows, step by step."""
         ...
@@ -179,12 +219,18 @@ class InProcess:
     """A maker of layers in this process, as a subject."""
 
     def __init__(
-        self, make: Callable[[Setup], Layer], convention: Convention, spatial_axes: int = 0
+        self,
+        make: Callable[[Setup], Layer],
+        convention: Convention,
+        spatial_axes: int = 0,
+        offers: frozenset[Capability] = frozenset(CAPABILITIES),
     ) -> None:
         """Observe the layers that `make` returns; it may raise `SubjectError`."""
         self._make = make
         self.convention = convention
         self.spatial_axes = spatial_axes
+        self.offers = offers
+        self.may_refuse: frozenset[Capability] = frozenset()
 
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario`."""
@@ -199,8 +245,10 @@ def _nothing(step: Step, error: SubjectError) -> Seen:
     names: tuple[Quantity, ...] = ()
     if isinstance(step, Train | Infer | Reread):
         names += ("out", "running_mean", "running_var")
-    if isinstance(step, Backward) or (isinstance(step, Train) and step.grad is not None):
+    if isinstance(step, Train | Infer | Backward) and step.grad is not None:
         names += ("dz", "dgamma", "dbeta")
+    if isinstance(step, Population):
+        names += ("population_mean", "population_var")
     return Seen(dict.fromkeys(names, error), error=error)
 
 
@@ -213,8 +261,8 @@ def _forward(layer: Layer, features: int, step: Train | Infer) -> Seen:
     except SubjectError as error:
         return _nothing(step, error)
     edited = layer.edited() | ({"input"} if x.tobytes() != step.x.tobytes() else set())
-    if isinstance(step, Train) and step.grad is not None:
-        gradients, more = _backward(layer, features, step.grad)
+    if step.grad is not None:
+        gradients, more = _backward(layer, features, step)
         answers |= gradients
         edited |= more
     try:
@@ -229,11 +277,13 @@ def _forward(layer: Layer, features: int, step: Train | Infer) -> Seen:
 
 
 def _backward(
-    layer: Layer, features: int, upstream: AnyArray
+    layer: Layer, features: int, step: Train | Infer | Backward
 ) -> tuple[dict[Quantity, AnyArray | SubjectError], frozenset[str]]:
+    upstream = step.grad
+    assert upstream is not None
     grad = upstream.copy()
     try:
-        gradient = layer.backward(grad)
+        gradient = (layer.infer_backward if isinstance(step, Infer) else layer.backward)(grad)
     except SubjectError as error:
         return {"dz": error, "dgamma": error, "dbeta": error}, frozenset()
     answers: dict[Quantity, AnyArray | SubjectError] = {
@@ -243,6 +293,20 @@ def _backward(
     }
     changed = {"upstream gradient"} if grad.tobytes() != upstream.tobytes() else set()
     return answers, layer.edited() | changed
+
+
+def _population(layer: Layer, features: int, step: Population) -> Seen:
+    try:
+        found = layer.population(tuple(batch.copy() for batch in step.batches))
+    except SubjectError as error:
+        return _nothing(step, error)
+    ndim = step.batches[0].ndim
+    return Seen(
+        {
+            "population_mean": _attempt("population_mean", found.mean, (features,), ndim),
+            "population_var": _attempt("population_var", found.var, (features,), ndim),
+        }
+    )
 
 
 def _aside(layer: Layer, step: Elsewhere | Reread | Move, shape: tuple[int, ...]) -> Seen:

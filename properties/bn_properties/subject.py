@@ -28,6 +28,25 @@ class Setup:
     beta: AnyArray | None = None
     running_mean: AnyArray | None = None
     running_var: AnyArray | None = None
+    cumulative: bool = False
+    """Whether the running statistics are the plain mean of all batches; `keep` is then None."""
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is set but the number of features."""
+        given = (self.eps, self.keep, self.gamma, self.beta, self.running_mean, self.running_var)
+        return not self.cumulative and all(value is None for value in given)
+
+
+Capability = Literal["inference_gradient", "cumulative_average", "population"]
+"""What an interface may offer beyond the calls that all have."""
+
+CAPABILITIES: dict[Capability, str] = {
+    "inference_gradient": "gradient in inference mode",
+    "cumulative_average": "cumulative average",
+    "population": "population statistics",
+}
+"""How each is called in messages."""
 
 
 Failure = Literal["not_implemented", "raised", "unusable_result", "timeout", "died"]
@@ -79,8 +98,16 @@ class Layer(Protocol):
         """Forward in inference mode."""
         ...
 
+    def infer_backward(self, grad: AnyArray) -> Gradient:
+        """Differentiate the latest inference-mode forward."""
+        ...
+
     def statistics(self) -> Statistics:
         """Return the running statistics."""
+        ...
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+        """Return the statistics of the population that `batches` are samples of."""
         ...
 
     def reread(self) -> AnyArray:

@@ -192,7 +192,7 @@ class Call(Record):
 
     call: str
     """`construct`, `train`, `backward`, `infer` or `read statistics`."""
-    inputs: dict[str, ArrayRecord | int | Number]
+    inputs: dict[str, ArrayRecord | int | Number | None]
     got: dict[str, ArrayRecord]
     expected: dict[str, ArrayRecord]
     bound: dict[str, ArrayRecord]

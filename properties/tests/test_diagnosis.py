@@ -10,7 +10,8 @@ from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
 from bn_oracle.faults import BY_ID, FAULTS, Fault
 from bn_oracle.variation import Step, Trace
 from bn_properties.cases import draw_cases
-from bn_properties.checking import Observations, OracleAnswers, allowed
+from bn_properties.catalogue import PROPERTIES
+from bn_properties.checking import Observations, OracleAnswers, allowed, scan
 from bn_properties.diagnosis import Diagnosis, varied
 from bn_properties.scenario import Subject
 from bn_properties.verdicts import Cause
@@ -37,6 +38,9 @@ def causes(subject: Subject, convention: Convention, spatial_axes: int = 0) -> t
             continue
         for scenario in (case.training, case.inference, case.sequence, case.interrupted):
             seen(scenario)
+    for property_ in PROPERTIES:
+        if property_.needs is not None:  # what an interface may offer beyond the common calls
+            scan(property_, draw_cases(0, EXAMPLES, spatial_axes), seen, answers(convention))
     return diagnosis(convention, spatial_axes).causes(list(seen.kept.values()), seen)
 
 

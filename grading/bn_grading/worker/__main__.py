@@ -10,6 +10,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
@@ -141,7 +142,31 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        self._forward(self._current().infer, arrays["x"], reply, results)
+        infer = self._current().infer
+        if header.get("differentiable"):
+            infer = partial(infer, differentiable=True)
+        self._forward(infer, arrays["x"], reply, results)
+
+    def _infer_backward(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        self._differentiate(self._current().infer_backward, arrays["grad"], reply, results)
+
+    def _population(
+        self,
+        header: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
+        found = self._current().population(list(arrays.values()))
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise Unusable("the population's statistics should be two things: mean, variance")
+        self._collect(dict(zip(("mean", "var"), found, strict=True)), reply, results)
 
     def _forward(
         self,
@@ -176,9 +201,17 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        grad = arrays["grad"]
+        self._differentiate(self._current().backward, arrays["grad"], reply, results)
+
+    def _differentiate(
+        self,
+        call: Callable[[NDArray[Any]], dict[str, Any]],
+        grad: NDArray[Any],
+        reply: dict[str, Any],
+        results: dict[str, NDArray[Any]],
+    ) -> None:
         before, parameters = grad.tobytes(), self._current().parameters()
-        self._collect(self._current().backward(grad), reply, results)
+        self._collect(call(grad), reply, results)
         self._note_edits(parameters, reply)
         if grad.tobytes() != before:
             results["input"] = grad

@@ -28,8 +28,16 @@ class Layer(Protocol):
         """Return dz, dgamma and dbeta."""
         ...
 
-    def infer(self, x: NDArray[Any]) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
         """Forward in inference mode."""
+        ...
+
+    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
+        """Return dz, dgamma and dbeta of the latest inference."""
+        ...
+
+    def population(self, batches: list[NDArray[Any]]) -> Any:
+        """Return the population's mean and variance."""
         ...
 
     def statistics(self) -> Arrays:
@@ -65,15 +73,16 @@ def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Layer
 def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
     """Call the first of the interface's classes that there is, as the course calls it."""
     cls = next(names[name] for name in spec["classes"] if name in names)
-    arguments = [setup[name] for name in spec["arguments"] if setup.get(name) is not None]
+    given = {name for name, value in setup.items() if value is not None}
+    if setup.get("cumulative"):
+        setup, given = {**setup, "momentum": None}, given | {"momentum"}
+    arguments = [setup[name] for name in spec["arguments"] if name in given]
     keyword_only = _keyword_only(cls)
     if len(arguments) == 2 and len(keyword_only) == 1:
         # `def __init__(self, n, *, alpha=0.9)`: the second argument has one place to go.
         return cls(arguments[0], **{keyword_only[0]: arguments[1]})
     keywords = {
-        keyword: setup[name]
-        for keyword, name in spec["keyword_arguments"].items()
-        if setup.get(name) is not None
+        keyword: setup[name] for keyword, name in spec["keyword_arguments"].items() if name in given
     }
     return cls(*arguments, **keywords)
 
@@ -89,6 +98,14 @@ def _mode(function: Any, spec: Spec) -> Any:
         found = (mode for mode in spec["mode"] if takes_any or mode["argument"] in parameters)
         _modes[function] = next(found, None)
     return _modes[function]
+
+
+def _has_default(method: Any, mode: Any) -> bool:
+    """Whether the course says what a call without the mode does, and the method takes such a call."""  # noqa: E501
+    parameter = inspect.signature(method).parameters.get(mode["argument"])
+    return (
+        bool(mode["default"]) and parameter is not None and parameter.default is not parameter.empty
+    )
 
 
 def _keyword_only(cls: Any) -> list[str]:
@@ -110,6 +127,7 @@ class ClassLayer:
         """Construct the object and set what the setup gives."""
         self._spec = spec
         self._object = make(spec, names, setup)
+        self._bare = bool(setup.get("bare"))
         features = setup["features"]
         self._shape = (1, features) + (1,) * setup["spatial_axes"]
         if setup.get("eps") is not None:
@@ -138,6 +156,8 @@ class ClassLayer:
         mode = _mode(getattr(method, "__func__", method), self._spec)
         if mode is None and inference:
             raise Absent("forward takes no argument for inference mode")
+        if self._bare and mode and not inference and _has_default(method, mode):
+            mode = None
         keywords = {mode["argument"]: mode["infer" if inference else "train"]} if mode else {}
         result = method(x, **keywords)
         if result is None:
@@ -157,14 +177,25 @@ class ClassLayer:
         """Forward in training mode."""
         return self._forward(x, inference=False)
 
-    def infer(self, x: NDArray[Any]) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
         """Forward in inference mode."""
         return self._forward(x, inference=True)
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Call backward, then read the parameters' gradients."""
-        dz = self._method(self._spec["backward"])(grad)
+        return self._gradients(self._spec["backward"], grad)
+
+    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
+        """Call the method that differentiates inference, then read the parameters' gradients."""
+        return self._gradients(self._spec["inference_backward"], grad)
+
+    def _gradients(self, methods: list[str], grad: NDArray[Any]) -> Arrays:
+        dz = self._method(methods)(grad)
         return {"dz": dz, "dgamma": self._read("dgamma"), "dbeta": self._read("dbeta")}
+
+    def population(self, batches: list[NDArray[Any]]) -> Any:
+        """Call the method for the population's statistics."""
+        return self._method(self._spec["population"])(batches)
 
     def statistics(self) -> Arrays:
         """Read the running statistics."""
@@ -233,9 +264,17 @@ class FunctionLayer:
         """Forward in training mode; keeps the cache."""
         return self._forward(x, self._spec["train_mode"])
 
-    def infer(self, x: NDArray[Any]) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
         """Forward in inference mode."""
         return self._forward(x, self._spec["infer_mode"])
+
+    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
+        """Refuse: the course has no function for it."""
+        raise Absent("there is no function that differentiates inference")
+
+    def population(self, batches: list[NDArray[Any]]) -> Any:
+        """Call the function for the population's statistics."""
+        return self._function(self._spec["population"])(batches)
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Call backward with the latest training cache."""

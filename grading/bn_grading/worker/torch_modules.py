@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,14 @@ from bn_grading.worker.interfaces import Arrays, Spec, make
 from bn_grading.worker.results import Absent, Unusable
 
 torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass: what went in and what came out."""
+
+    x: torch.Tensor
+    out: torch.Tensor
 
 
 class ModuleLayer:
@@ -27,8 +36,8 @@ class ModuleLayer:
         for role in ("gamma", "beta", "running_mean", "running_var"):
             if setup.get(role) is not None:
                 self._copy(role, setup[role])
-        self._x: torch.Tensor | None = None
-        self._out: torch.Tensor | None = None
+        self._trained: _Pass | None = None
+        self._inferred: _Pass | None = None
 
     def _copy(self, role: str, value: NDArray[Any]) -> None:
         tensor = self._tensor(role)
@@ -49,7 +58,7 @@ class ModuleLayer:
     def _tensor(self, role: str) -> Any:
         return getattr(self._module, self._attribute(role), None)
 
-    def _forward(self, x: NDArray[Any], *, grad: bool) -> torch.Tensor:
+    def _forward(self, x: NDArray[Any], *, grad: bool) -> _Pass:
         tensor = torch.from_numpy(x)
         self._module.to(tensor.dtype)
         out = self._module(tensor.requires_grad_(grad))
@@ -57,31 +66,47 @@ class ModuleLayer:
             raise Absent("forward returns None")
         if not isinstance(out, torch.Tensor):
             raise Unusable(f"the output is a {type(out).__name__}, but should be a torch.Tensor")
-        if grad:
-            self._x, self._out = tensor, out
-        return out
+        return _Pass(tensor, out)
 
     def train(self, x: NDArray[Any]) -> Any:
         """Forward in training mode."""
         self._module.train()
         self._module.zero_grad(set_to_none=True)
-        return self._forward(x, grad=True).detach().numpy().copy()
+        self._trained = self._forward(x, grad=True)
+        return self._trained.out.detach().numpy().copy()
 
-    def infer(self, x: NDArray[Any]) -> Any:
-        """Forward in inference mode."""
+    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
+        """Forward in inference mode; `differentiable` as for a layer that is frozen."""
         self._module.eval()
-        with torch.no_grad():
-            return self._forward(x, grad=False).numpy().copy()
+        with torch.set_grad_enabled(differentiable):
+            self._inferred = self._forward(x, grad=differentiable)
+        return self._inferred.out.detach().numpy().copy()
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest training forward by autograd, or the module's own backward."""
-        if self._out is None or self._x is None:
-            raise Absent("there was no training forward")
-        if not self._out.requires_grad:
-            raise Absent("the output is cut off from the input: there is nothing to differentiate")
-        self._out.backward(torch.from_numpy(grad).to(self._out.dtype))
+        return self._differentiate(self._trained, grad, "training")
+
+    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
+        """Differentiate the latest inference."""
+        return self._differentiate(self._inferred, grad, "inference")
+
+    def population(self, batches: list[NDArray[Any]]) -> Any:
+        """Refuse: a module has no call for it."""
+        raise Absent("a module has no population statistics")
+
+    def _differentiate(self, latest: _Pass | None, grad: NDArray[Any], mode: str) -> Arrays:
+        if latest is None:
+            raise Absent(f"there was no forward in {mode} mode")
+        if not latest.out.requires_grad:
+            raise Unusable(
+                f"the output in {mode} mode is cut off from the input: it has no gradient"
+            )
+        # Gradients add up in .grad, and the graph goes after a backward: neither may show here.
+        self._module.zero_grad(set_to_none=True)
+        latest.x.grad = None
+        latest.out.backward(torch.from_numpy(grad).to(latest.out.dtype), retain_graph=True)
         return {
-            "dz": self._numpy(self._x.grad),
+            "dz": self._numpy(latest.x.grad),
             "dgamma": self._numpy(getattr(self._tensor("gamma"), "grad", None)),
             "dbeta": self._numpy(getattr(self._tensor("beta"), "grad", None)),
         }

@@ -10,6 +10,7 @@ from bn_oracle.faults import (
     epsilon,
     inference,
     parameters,
+    population,
     running,
     spatial,
     training,
@@ -27,6 +28,7 @@ FAULTS: tuple[Fault, ...] = (
     *closed_form.FAULTS,
     *inference.FAULTS,
     *running.FAULTS,
+    *population.FAULTS,
     *spatial.FAULTS,
     *convention.FAULTS,
 )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from bn_oracle.arrays import Array
 from bn_oracle.faults.common import bessel, blend
 from bn_oracle.faults.fault import Fault
-from bn_oracle.variation import batch_var
+from bn_oracle.variation import Trace, batch_var
+
+
+def _swapped(t: Trace, old: Array, new: Array) -> Array:
+    """Return the average with its weights exchanged; without a momentum there is nothing to swap."""  # noqa: E501
+    keep = t.keep if t.cumulative else 1 - t.keep
+    return keep * old + (1 - keep) * new
+
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -42,8 +50,8 @@ FAULTS: tuple[Fault, ...] = (
         anchor="note-9",
         killed_by="running.mean_recurrence",
         replaces={
-            "next_mean": lambda t: (1 - t.keep) * t.running_mean + t.keep * t.mean,
-            "next_var": lambda t: (1 - t.keep) * t.running_var + t.keep * batch_var(t),
+            "next_mean": lambda t: _swapped(t, t.running_mean, t.mean),
+            "next_var": lambda t: _swapped(t, t.running_var, batch_var(t)),
         },
     ),
     Fault(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bn_oracle.variation import Step
 
-Family = Literal["training", "backward", "inference", "running", "convention"]
+Family = Literal["training", "backward", "inference", "running", "population", "convention"]
 
 
 @dataclass(frozen=True)

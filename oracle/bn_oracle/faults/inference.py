@@ -13,6 +13,7 @@ FOLD = (
     r"\hat z = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}\,z + "
     r"\left(\beta - \frac{\gamma\mu}{\sqrt{\sigma^2+\epsilon}}\right)"
 )
+STRAIGHT = r"\frac{\partial Div}{\partial z_i} = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}\,G_i"
 KEPT = r"M \leftarrow M, \quad V \leftarrow V"
 MOVED = r"M \leftarrow k\,M + (1-k)\,\mu_B, \quad V \leftarrow k\,V + (1-k)\,\sigma_B^2"
 
@@ -41,6 +42,11 @@ def _by_last_batch(t: Trace) -> object:
 def _stored_input(t: Trace) -> object:
     stored = np.zeros((1, t.gamma.size)) if t.trained is None else t.trained
     return t.gamma * ((stored - t.running_mean) / t.s) + t.beta
+
+
+def _by_training_formula(t: Trace) -> object:
+    u = (t.z - t.running_mean) / t.s
+    return t.gamma / t.s * (t.g - t.g.mean(axis=0) - u * (t.g * u).mean(axis=0))
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -304,6 +310,61 @@ FAULTS: tuple[Fault, ...] = (
         anchor="real-inference",
         killed_by="inference.no_state_change",
         replaces={"infer": _by_own_batch, "after_infer": _move},
+    ),
+    Fault(
+        id="inference-gradient-by-training-formula",
+        title="the gradient in inference mode is computed as in training",
+        family="inference",
+        wrong=r"\frac{\partial Div}{\partial z_i} = \frac{\gamma}{s}"
+        r"\left(G_i - \overline{G} - u_i\,\overline{Gu}\right)",
+        right=STRAIGHT,
+        explanation="At inference, the mean and the variance are stored numbers that do not move "
+        "with the input. The two routes through them are gone; only the direct one is left.",
+        anchor="note-10",
+        killed_by="inference.gradient",
+        replaces={"infer_dz": _by_training_formula},
+    ),
+    Fault(
+        id="inference-gradient-without-gamma",
+        title="the gradient in inference mode leaves γ out",
+        family="inference",
+        wrong=r"\frac{\partial Div}{\partial z_i} = \frac{G_i}{\sqrt{\sigma^2+\epsilon}}",
+        right=STRAIGHT,
+        explanation="The output is γ times the normalised value, so the gradient passes γ on its "
+        "way back. With γ at its initial value the omission cannot be seen.",
+        anchor="note-10",
+        killed_by="inference.gradient",
+        replaces={"infer_dz": lambda t: t.g / t.s},
+    ),
+    Fault(
+        id="inference-gradient-cut-off",
+        title="the output in inference mode is cut off from the input: its gradient is zero",
+        family="inference",
+        wrong=r"\frac{\partial Div}{\partial z_i} = 0",
+        right=STRAIGHT,
+        explanation="Inference mode fixes the statistics, not the input. A frozen layer in the "
+        "middle of a network that is still trained must let the gradient through.",
+        anchor="note-10",
+        killed_by="inference.gradient",
+        replaces={"infer_dz": lambda t: np.zeros_like(t.g)},
+    ),
+    Fault(
+        id="inference-gamma-gradient-by-own-batch",
+        title="dγ in inference mode uses the batch's own statistics",
+        family="inference",
+        wrong=r"\frac{\partial Div}{\partial\gamma} = "
+        r"\sum_i G_i\,\frac{z_i-\mu_B}{\sqrt{\sigma_B^2+\epsilon}}",
+        right=r"\frac{\partial Div}{\partial\gamma} = "
+        r"\sum_i G_i\,\frac{z_i-\mu}{\sqrt{\sigma^2+\epsilon}}",
+        explanation="γ multiplies the value normalised by the stored statistics. Its gradient "
+        "sums those values, not the ones that the batch's own statistics would give.",
+        anchor="note-10",
+        killed_by="inference.gradient",
+        replaces={
+            "infer_dgamma": lambda t: (
+                t.g * (t.z - t.z.mean(axis=0)) / np.sqrt(t.z.var(axis=0) + t.eps)
+            ).sum(axis=0)
+        },
     ),
 )
 """The mistakes of this module."""

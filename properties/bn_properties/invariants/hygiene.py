@@ -18,6 +18,7 @@ from bn_properties.scenario import (
     Scenario,
     Train,
 )
+from bn_properties.subject import SubjectError
 
 _CALLER = "the caller still needs its arrays"
 _GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
@@ -141,6 +142,28 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
 
 
 @invariant(
+    "hygiene.cache_kept",
+    equation=r"\mathrm{backward}(G) = \mathrm{backward}(G)",
+    source="what forward kept belongs to every backward that asks for it: two backward passes are "
+    "compared on one cache",
+    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
+    every=5,
+)
+def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
+    """A second backward for the same forward gives the same gradients, to the last bit: the first one edits nothing that forward kept."""  # noqa: E501
+    steps = (Train(case.x, case.grad), Backward(case.grad))
+    scenario = case.once("backward twice", lambda: Scenario(case.full_setup, steps))
+    first, second = ask.seen(scenario)
+    for quantity in _GRADIENTS:
+        kept, again = widen(first.array(quantity)), second.answers[quantity]
+        if isinstance(again, SubjectError) and again.failure == "raised":
+            return  # it gave its memory back, and says so
+        if not np.isfinite(kept).all():
+            return  # agreement says so; NaN is not equal to itself
+        yield Check(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept, None)
+
+
+@invariant(
     "hygiene.latest_forward",
     equation=r"\mathrm{backward}(G) \text{ belongs to the latest forward}",
     source="a layer is trained batch after batch",
@@ -169,5 +192,6 @@ PROPERTIES = (
     current_parameters,
     layers_independent,
     repeatable,
+    cache_kept,
     latest_forward,
 )

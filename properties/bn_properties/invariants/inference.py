@@ -177,6 +177,34 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     yield Check("inference output with half of ε in σ²", got, reference, room)
 
 
+@invariant(
+    "inference.gradient",
+    equation=r"\frac{\partial\mathrm{Div}}{\partial z_i} = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}"
+    r"\,G_i, \quad \frac{\partial\mathrm{Div}}{\partial\gamma} = "
+    r"\sum_i G_i\frac{z_i-\mu}{\sqrt{\sigma^2+\epsilon}}, \quad "
+    r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
+    source=IOFFE + ", differentiated with μ and σ² held fixed",
+    presupposes=("inference.affine_fold",),
+    every=5,
+    needs="inference_gradient",
+)
+def gradient(case: Case, ask: Ask) -> Iterator[Check]:
+    """At inference, the gradient goes straight through the line a·z + b: the statistics are constants."""  # noqa: E501
+    scenario = case.once(
+        "inference gradient",
+        lambda: Scenario(case.full_setup, (Infer(case.x, case.grad),)),
+    )
+    seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
+    quantities: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+    for quantity in quantities:
+        yield Check(
+            f"{SYMBOLS[quantity]} in inference mode",
+            seen.array(quantity),
+            want.expected[quantity],
+            want.bound(quantity),
+        )
+
+
 PROPERTIES = (
     affine_fold,
     rows_independent,
@@ -186,4 +214,5 @@ PROPERTIES = (
     any_batch_size,
     folded_linear,
     eps_joins_variance,
+    gradient,
 )

@@ -238,13 +238,13 @@ def every_instance_counts(case: Case, ask: Ask) -> Iterator[Check]:
 
 @invariant(
     "training.defaults",
-    equation=r"\gamma = 1,\ \beta = 0,\ \epsilon \text{ and momentum as the course says}",
+    equation=r"\gamma = 1,\ \beta = 0,\ \epsilon \text{, momentum and mode as the course says}",
     source="each course's interface",
     presupposes=("training.agreement", "running.mean_recurrence", "running.variance_recurrence"),
     every=10,
 )
 def defaults(case: Case, ask: Ask) -> Iterator[Check]:
-    """A layer on which nothing was set has γ = 1, β = 0, and the course's ε and momentum."""
+    """A layer on which nothing was set has γ = 1, β = 0, the course's ε and momentum, and trains where no mode is named."""  # noqa: E501
     scenario = case.once("defaults", lambda: Scenario(Setup(case.features), (Train(case.x),)))
     seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
     quantities: tuple[Quantity, ...] = ("out", "running_mean", "running_var")

@@ -137,6 +137,31 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
 
 
 @invariant(
+    "running.cumulative_average",
+    equation=r"M_n = \frac1n\sum_{t=1}^n \mu_t, \quad V_n = \frac1n\sum_{t=1}^n V_t",
+    source="the recurrence with k = 1 − 1/t at batch t (PyTorch: momentum=None)",
+    presupposes=RECURRENCES,
+    every=5,
+    needs="cumulative_average",
+)
+def cumulative_average(case: Case, ask: Ask) -> Iterator[Check]:
+    """Without a momentum, the running statistics are the plain average of all batches' statistics."""  # noqa: E501
+    setup = replace(case.parameters, keep=None, cumulative=True)
+    steps = tuple(Train(x) for x in (case.x, *case.more))
+    scenario = case.once("cumulative", lambda: Scenario(setup, steps))
+    seen = ask.seen(scenario)
+    for step, want in enumerate(ask.answer(scenario)):
+        for quantity in STATISTICS:
+            if quantity in want.expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} after {step + 1} batches, without momentum",
+                    seen[step].array(quantity),
+                    want.expected[quantity],
+                    want.bound(quantity),
+                )
+
+
+@invariant(
     "running.any_order",
     equation=r"(M, V) \text{ after any order of training and inference steps}",
     source="the recurrence, which inference does not enter",
@@ -178,5 +203,6 @@ PROPERTIES = (
     closed_form,
     initial_values,
     full_and_no_memory,
+    cumulative_average,
     any_order,
 )

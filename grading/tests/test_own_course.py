@@ -1,0 +1,83 @@
+"""A course of one's own: a TOML file with all that an interface may offer, and files for it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from bn_grading.bank import CaseBank
+from bn_grading.courses import Course, find
+from bn_grading.grade import grade
+from bn_grading.submissions import single
+from bn_oracle.faults import BY_ID
+from bn_properties.verdicts import Outcome, Status, SubmissionResult
+
+COURSES = Path(__file__).parents[2] / "fixtures" / "courses"
+LECTURE = COURSES / "lecture"
+HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
+
+
+@lru_cache(maxsize=1)
+def lecture() -> Course:
+    return find(str(LECTURE.with_suffix(".toml")))
+
+
+@lru_cache(maxsize=1)
+def bank() -> CaseBank:
+    return CaseBank()
+
+
+def judged(path: Path) -> SubmissionResult:
+    return grade(single(str(path)), lecture(), [lecture()], bank())
+
+
+@pytest.mark.parametrize("path", sorted(LECTURE.glob("correct/*.py")), ids=lambda p: p.stem)
+def test_a_correct_file_passes_every_property_there_is(path: Path) -> None:
+    result = judged(path)
+    assert (Status.CORRECT, result.max_score) == (result.status, result.score)
+    assert {Outcome.PASS} == {each.status for each in result.properties}
+
+
+@pytest.mark.parametrize("path", sorted(LECTURE.glob("buggy/*.py")), ids=lambda p: p.stem)
+def test_a_wrong_file_is_rejected_by_its_property_and_its_mistake_is_named(path: Path) -> None:
+    header = HEADER.match(path.read_text("utf-8"))
+    assert header is not None
+    result = judged(path)
+    assert Status.INCORRECT == result.status
+    failed = {each.id for each in result.properties if each.status is Outcome.FAIL}
+    assert {header[1]} == failed
+    if header[2] in BY_ID:
+        assert [header[2]] == [cause.fault for cause in result.causes]
+
+
+def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> None:
+    text = LECTURE.with_suffix(".toml").read_text("utf-8")
+    for line in (
+        'inference_backward = ["backward_inference"]\n',
+        'cumulative = "required"\n',
+        'population = ["population"]\n',
+    ):
+        assert line in text
+        text = text.replace(line, "")
+    plain = tmp_path / "plain.toml"
+    plain.write_text(text, "utf-8")
+    course = find(str(plain))
+    wrong = LECTURE / "buggy" / "lecture_population_variance_biased.py"
+    result = grade(single(str(wrong)), course, [course], bank())
+    assert Status.CORRECT == result.status
+    absent = {each.id for each in result.properties if each.status is Outcome.NOT_APPLICABLE}
+    assert {
+        "inference.gradient",
+        "running.cumulative_average",
+        "population.mean_of_means",
+        "population.unbiased_variance",
+        "population.ragged_batches",
+    } == absent
+
+
+def test_a_mistake_that_costs_nothing_is_said_to() -> None:
+    result = judged(LECTURE / "buggy" / "lecture_population_mean_ragged.py")
+    assert result.score == result.max_score
+    assert "It costs no points in this course." in result.summary

@@ -1,0 +1,86 @@
+"""The chosen cases: a right layer passes on each, and each shows what it was chosen for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
+from bn_oracle.variation import Step
+from bn_properties.catalogue import BY_ID, PROPERTIES
+from bn_properties.checking import Observations, OracleAnswers, scan, try_case
+from bn_properties.diagnosis import varied
+from bn_properties.examples import EXAMPLES, examples
+from bn_properties.verdicts import Outcome
+
+NAMES = list(EXAMPLES)
+
+
+@pytest.mark.parametrize("convention", [CMU_HW1P1, CS231N, TORCH], ids=lambda c: c.name)
+@pytest.mark.parametrize("spatial_axes", range(4))
+def test_the_oracle_passes_every_property_on_every_example(
+    convention: Convention, spatial_axes: int
+) -> None:
+    seen = Observations(varied({}, convention, spatial_axes))
+    answers = OracleAnswers(convention)
+    for property_ in PROPERTIES:
+        finding = scan(property_, examples(spatial_axes), seen, answers)
+        assert Outcome.FAIL is not finding.outcome, (property_.id, finding.message)
+
+
+def test_every_property_is_asked_about_an_example_however_rarely_it_is_asked() -> None:
+    seen, answers = Observations(varied({}, CMU_HW1P1)), OracleAnswers(CMU_HW1P1)
+    rare = [property_ for property_ in PROPERTIES if property_.every > 1]
+    assert rare
+    for property_ in rare:
+        assert scan(property_, examples(0), seen, answers).examples > 0
+
+
+WRONG: dict[int, tuple[dict[str, Step], str]] = {
+    0: ({"dbeta": lambda t: t.g[:256].sum(axis=0)}, "backward.beta_gradient"),
+    1: ({"mean": lambda t: t.z.mean(axis=1)}, "training.agreement"),
+    2: ({"var": lambda t: t.z.var(axis=0, ddof=1)}, "training.agreement"),
+    3: ({"next_mean": lambda t: t.running_mean}, "running.mean_recurrence"),
+    4: ({"y": lambda t: np.float32(t.gamma) * t.u + t.beta}, "training.agreement"),
+}
+"""For examples by number: what would pass on easier cases, and who must reject it."""
+
+
+@pytest.mark.parametrize("number", WRONG)
+def test_an_example_rejects_what_it_was_chosen_for(number: int) -> None:
+    replaces, id_ = WRONG[number]
+    seen = Observations(varied(replaces, CMU_HW1P1))
+    failing, _ = try_case(BY_ID[id_], examples(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    assert failing is not None, NAMES[number]
+
+
+RIGHT: dict[int, tuple[dict[str, Step], str]] = {
+    5: (
+        {
+            "next_mean": lambda t: (
+                np.float32(t.running_mean)
+                + np.float32(1 - t.keep) * (np.float32(t.mean) - np.float32(t.running_mean))
+            )
+        },
+        "running.mean_recurrence",
+    ),
+    6: (
+        {
+            "y": lambda t: (
+                np.float32(t.z) * np.float32(t.gamma / t.s)
+                + np.float32(t.beta - t.mean * t.gamma / t.s)
+            )
+        },
+        "training.agreement",
+    ),
+}
+"""For examples by number: a right way to compute it, in float32, that was once accused."""
+
+
+@pytest.mark.parametrize("number", RIGHT)
+def test_an_example_accuses_nobody_wrongly(number: int) -> None:
+    replaces, id_ = RIGHT[number]
+    seen = Observations(varied(replaces, CMU_HW1P1))
+    failing, ratio = try_case(BY_ID[id_], examples(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    assert failing is None, NAMES[number]
+    assert ratio is not None
+    assert 0.0 < ratio <= 1.0, "the example does round"

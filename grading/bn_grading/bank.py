@@ -5,8 +5,9 @@ from __future__ import annotations
 from bn_oracle.conventions import Convention
 from bn_properties.cases import Case, digest, draw_cases
 from bn_properties.checking import OracleAnswers
+from bn_properties.derived import MOST_DRAWN, enlarge
 from bn_properties.diagnosis import Diagnosis
-from bn_properties.examples import examples
+from bn_properties.examples import chosen_cases
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -18,12 +19,17 @@ class CaseBank:
     def __init__(self, seed: int = DEFAULT_SEED, examples: int = DEFAULT_EXAMPLES) -> None:
         """Hold `examples` cases of `seed` for each shape of input."""
         self.seed, self.examples = seed, examples
+        self._cases: dict[int, tuple[Case, ...]] = {}
         self._answers: dict[str, OracleAnswers] = {}
         self._diagnoses: dict[tuple[str, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
-        """Return the cases for inputs with so many axes after (N, C): past misses, then drawn ones."""  # noqa: E501
-        return (*examples(spatial_axes), *draw_cases(self.seed, self.examples, spatial_axes))
+        """Return the cases for inputs with so many axes after (N, C): past misses, drawn and derived."""  # noqa: E501
+        if spatial_axes not in self._cases:
+            drawn = draw_cases(self.seed, min(self.examples, MOST_DRAWN), spatial_axes)
+            found = (*chosen_cases(spatial_axes), *enlarge(drawn, self.examples))
+            self._cases[spatial_axes] = found
+        return self._cases[spatial_axes]
 
     def answers(self, convention: Convention) -> OracleAnswers:
         """Return the oracle's answers under `convention`."""

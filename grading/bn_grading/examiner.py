@@ -18,6 +18,7 @@ from bn_properties.checking import (
     scan,
     try_case,
 )
+from bn_properties.examples import chosen_cases
 from bn_properties.reducing import minimise
 from bn_properties.verdicts import Outcome
 from hypothesis import HealthCheck, Phase, example, given, seed, settings, target
@@ -163,6 +164,8 @@ class Examiner:
             if ratio:
                 target(math.log10(ratio), label="log10 of error over bound")
 
+        for chosen in chosen_cases(self._part.spatial_axes):
+            holds = example(case=chosen)(holds)
         holds()
 
     def close(self) -> None:

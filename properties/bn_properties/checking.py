@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,6 +158,15 @@ def allowed(case: Case, convention: Convention) -> bool:
     return min(values) > 1
 
 
+def asked_about(
+    property_: Property, cases: Sequence[Case], convention: Convention
+) -> Iterator[Case]:
+    """Return those of `cases` that a property is asked about: all examples, and its share."""
+    for case in cases:
+        if (case.example or case.index % property_.every == 0) and allowed(case, convention):
+            yield case
+
+
 def scan(
     property_: Property, cases: Sequence[Case], seen: Observations, answers: OracleAnswers
 ) -> Finding:
@@ -170,10 +179,7 @@ def scan(
         return _not_applicable(property_, f"the interface has no {CAPABILITIES[needs]}")
     examples, worst = 0, None
     simplest: Failing | None = None
-    for case in cases:
-        skipped = case.index % property_.every and not case.example
-        if skipped or not allowed(case, answers.convention):
-            continue
+    for case in asked_about(property_, cases, answers.convention):
         failing, ratio = try_case(property_, case, seen, answers)
         examples += ratio is not None or failing is not None
         if ratio is not None:

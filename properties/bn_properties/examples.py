@@ -94,8 +94,8 @@ EXAMPLES: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
 
 
 @lru_cache(maxsize=4)
-def examples(spatial_axes: int = 0) -> tuple[Case, ...]:
-    """Return the examples for inputs with so many axes after (N, C)."""
+def chosen_cases(spatial_axes: int = 0) -> tuple[Case, ...]:
+    """Return the chosen cases for inputs with so many axes after (N, C)."""
     space = (2, 3, 2)[:spatial_axes]
     cases = [make(space) for make in EXAMPLES.values()]
     return tuple(replace(case, index=_FIRST + number) for number, case in enumerate(cases))

@@ -9,7 +9,7 @@ from bn_oracle.variation import Step
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Observations, OracleAnswers, scan, try_case
 from bn_properties.diagnosis import varied
-from bn_properties.examples import EXAMPLES, examples
+from bn_properties.examples import EXAMPLES, chosen_cases
 from bn_properties.verdicts import Outcome
 
 NAMES = list(EXAMPLES)
@@ -23,7 +23,7 @@ def test_the_oracle_passes_every_property_on_every_example(
     seen = Observations(varied({}, convention, spatial_axes))
     answers = OracleAnswers(convention)
     for property_ in PROPERTIES:
-        finding = scan(property_, examples(spatial_axes), seen, answers)
+        finding = scan(property_, chosen_cases(spatial_axes), seen, answers)
         assert Outcome.FAIL is not finding.outcome, (property_.id, finding.message)
 
 
@@ -32,7 +32,7 @@ def test_every_property_is_asked_about_an_example_however_rarely_it_is_asked() -
     rare = [property_ for property_ in PROPERTIES if property_.every > 1]
     assert rare
     for property_ in rare:
-        assert scan(property_, examples(0), seen, answers).examples > 0
+        assert scan(property_, chosen_cases(0), seen, answers).examples > 0
 
 
 WRONG: dict[int, tuple[dict[str, Step], str]] = {
@@ -49,7 +49,7 @@ WRONG: dict[int, tuple[dict[str, Step], str]] = {
 def test_an_example_rejects_what_it_was_chosen_for(number: int) -> None:
     replaces, id_ = WRONG[number]
     seen = Observations(varied(replaces, CMU_HW1P1))
-    failing, _ = try_case(BY_ID[id_], examples(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    failing, _ = try_case(BY_ID[id_], chosen_cases(0)[number], seen, OracleAnswers(CMU_HW1P1))
     assert failing is not None, NAMES[number]
 
 
@@ -80,7 +80,7 @@ RIGHT: dict[int, tuple[dict[str, Step], str]] = {
 def test_an_example_accuses_nobody_wrongly(number: int) -> None:
     replaces, id_ = RIGHT[number]
     seen = Observations(varied(replaces, CMU_HW1P1))
-    failing, ratio = try_case(BY_ID[id_], examples(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    failing, ratio = try_case(BY_ID[id_], chosen_cases(0)[number], seen, OracleAnswers(CMU_HW1P1))
     assert failing is None, NAMES[number]
     assert ratio is not None
     assert 0.0 < ratio <= 1.0, "the example does round"

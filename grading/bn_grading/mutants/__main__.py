@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from bn_grading.bank import CaseBank
@@ -21,7 +23,8 @@ deleted, conditions negated, mean for sum, n − 1 for n. Code that is not batch
 What counts as *different* is settled without the properties: `bn_grading/mutants/truth.py` computes
 the right answers to 40 digits with mpmath (installed with the extra `test`) for well-conditioned
 cases of a seed of its own: training output, dz, dγ, dβ and running statistics of one step;
-inference with set statistics; training, inference, training, training from a fresh layer. A mutant
+inference with set statistics; training, inference, training, training from a fresh layer; training
+and two backward passes of a layer on which nothing was set. A mutant
 differs when an answer is off by more than 1e-6 of the quantity's size, has a shape that is not
 allowed, or does not come. Every mutant that differs must be rejected by the grader at its default
 seed and number of cases.
@@ -99,5 +102,7 @@ def _equivalent(everything: Sequence[Judged]) -> list[str]:
 
 
 if __name__ == "__main__":
-    bank = CaseBank()
-    print(page({Path(name).stem: judge(Path(name), bank) for name in sys.argv[1:]}), end="")
+    files = [Path(name) for name in sys.argv[1:]]
+    with ProcessPoolExecutor() as pool:
+        found = pool.map(partial(judge, bank=CaseBank()), files)
+        print(page(dict(zip((file.stem for file in files), found, strict=True))), end="")

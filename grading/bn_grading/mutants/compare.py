@@ -131,6 +131,13 @@ def _differences(part: Asked, names: dict[str, Any], situation: Situation) -> It
     for number, ((call, x), expected) in enumerate(zip(calls, situation.sequence, strict=True)):
         seen = {"out": call(x.copy()), **layer.statistics()}
         yield from _unequal(f"step {number + 1}", seen, expected)
+    if situation.bare:
+        sizes = {name: situation.setup[name] for name in ("features", "spatial_axes")}
+        layer = interfaces.construct(spec, names, {**sizes, "bare": True})
+        seen = {"out": layer.train(situation.x.copy()), **layer.statistics()}
+        for _ in range(2):  # what forward kept serves a second backward as well
+            seen |= layer.backward(situation.grad.copy())
+        yield from _unequal("with defaults", seen, situation.bare)
 
 
 def _unequal(where: str, seen: dict[str, Any], expected: Expectations) -> Iterator[str]:

@@ -11,7 +11,7 @@ from bn_grading.courses import Course, built_in
 from bn_grading.mutants.compare import Asked, Job, differences
 from bn_grading.mutants.edits import Mutant, mutants
 from bn_grading.mutants.trial import rejection, submission
-from bn_grading.mutants.truth import situations
+from bn_grading.mutants.truth import Defaults, situations
 from bn_grading.submissions import recognise
 
 
@@ -45,13 +45,15 @@ def course_of(source: str, name: str) -> Course:
 
 def job(sources: tuple[str, ...], name: str, course: Course) -> Job:
     """Return what is to be compared."""
-    initial = course.convention.initial_var
+    convention = course.convention
+    keep = convention.keep(convention.momentum)
+    defaults = Defaults(convention.eps, keep, convention.initial_var)
     parts = tuple(
         Asked(
             part.interface.model_dump(mode="json"),
             part.families == ("backward",),
             part.required,
-            situations(part.spatial_axes, initial),
+            situations(part.spatial_axes, defaults),
         )
         for part in course.parts
     )

@@ -6,7 +6,7 @@ import hashlib
 
 from bn_properties.cases import Case
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Observations, allowed, try_case
+from bn_properties.checking import Observations, asked_about, try_case
 from bn_properties.invariant import Property
 
 from bn_grading.bank import CaseBank
@@ -75,10 +75,14 @@ class _Examined:
     def rejecting(self, few: slice) -> str:
         """Return the first property that fails on some of its cases."""
         for property_ in ORDER:
-            if property_.family in self.part.families:
-                for case in self._cases[:: property_.every][few]:
-                    if allowed(case, self._answers.convention) and self._fails(property_, case):
-                        return property_.id
+            needs = property_.needs
+            if property_.family not in self.part.families:
+                continue
+            if needs is not None and needs not in self.part.interface.offers:
+                continue
+            cases = list(asked_about(property_, self._cases, self._answers.convention))
+            if any(self._fails(property_, case) for case in cases[few]):
+                return property_.id
         return ""
 
     def _fails(self, property_: Property, case: Case) -> bool:

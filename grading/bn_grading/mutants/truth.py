@@ -56,16 +56,29 @@ class Situation:
     inference: Expectations
     sequence: tuple[Expectations, ...]
     """From a fresh layer: training on x, inference on the probe, training on each batch."""
+    bare: Expectations
+    """Of one training step with nothing set: out, gradients, running statistics."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a layer on which nothing was set has, by the course."""
+
+    eps: float
+    keep: float
+    """The weight of the old running average."""
+    var: float
+    """The initial running variance."""
 
 
 @lru_cache(maxsize=8)
-def situations(spatial_axes: int, initial_var: float) -> tuple[Situation, ...]:
+def situations(spatial_axes: int, defaults: Defaults) -> tuple[Situation, ...]:
     """Return the situations: well-conditioned cases of a seed that no grading run uses."""
     found = []
     for case in draw_cases(SEED, DRAWN, spatial_axes):
         arrays = [_columns(array) for array in (case.x, *case.more)]
         if all(_well_conditioned(columns) for columns in arrays):
-            found.append(_situation(_with_moderate_eps(case), initial_var))
+            found.append(_situation(_with_moderate_eps(case), defaults))
     return tuple(found)
 
 
@@ -158,9 +171,22 @@ def _moved(old: list[Any], batch: list[Any], keep: float) -> list[Any]:
     return [k * a + (1 - k) * b for a, b in zip(old, batch, strict=True)]
 
 
-def _situation(case: Case, initial_var: float) -> Situation:
+def _bare(case: Case, defaults: Defaults) -> Expectations:
+    ones = np.ones(case.features)
+    case = replace(case, gamma=ones, beta=0 * ones, eps=defaults.eps)
     columns = _columns(case.x)
     moments = [_moments(column) for column in columns]
+    start = [MP.mpf(0)] * case.features, [MP.mpf(defaults.var)] * case.features
+    return {
+        "out": _affine(columns, moments, case, case.x.shape),
+        **_gradients(columns, case),
+        **_statistics(*start, moments, defaults.keep)[0],
+    }
+
+
+def _situation(case: Case, defaults: Defaults) -> Situation:
+    columns = _columns(case.x)
+    moments = first = [_moments(column) for column in columns]
     given_mean = [MP.mpf(float(v)) for v in case.running_mean]
     given_var = [MP.mpf(float(v)) for v in case.running_var]
     step = {"out": _affine(columns, moments, case, case.x.shape), **_gradients(columns, case)}
@@ -168,7 +194,7 @@ def _situation(case: Case, initial_var: float) -> Situation:
     given = list(zip(given_mean, given_var, strict=True))
     probe = _affine(_columns(case.probe), given, case, case.probe.shape)
     mean = [MP.mpf(0)] * case.features
-    var = [MP.mpf(initial_var)] * case.features
+    var = [MP.mpf(defaults.var)] * case.features
     sequence: list[Expectations] = []
     for number, batch in enumerate((case.x, *case.more)):
         columns = _columns(batch)
@@ -199,6 +225,7 @@ def _situation(case: Case, initial_var: float) -> Situation:
         step=step,
         inference={"out": probe},
         sequence=tuple(sequence),
+        bare=_bare(case, defaults) if min(var for _, var in first) > 0 else {},
     )
 
 

@@ -31,6 +31,11 @@ class CaseBank:
             self._cases[spatial_axes] = found
         return self._cases[spatial_axes]
 
+    @property
+    def work(self) -> float:
+        """How much is asked, as a multiple of what the default number of cases asks."""
+        return self.examples / DEFAULT_EXAMPLES
+
     def answers(self, convention: Convention) -> OracleAnswers:
         """Return the oracle's answers under `convention`."""
         return self._answers.setdefault(convention.name, OracleAnswers(convention))

@@ -23,7 +23,7 @@ from bn_properties.reducing import minimise
 from bn_properties.verdicts import Outcome
 from hypothesis import HealthCheck, Phase, example, given, seed, settings, target
 
-from bn_grading.bank import CaseBank
+from bn_grading.bank import DEFAULT_EXAMPLES, CaseBank
 from bn_grading.courses import Part, built_in, find
 from bn_grading.remote import RemoteSubject, RemoteSubmission
 from bn_grading.submissions import PathError, graded_file, parts_for, recognise, single
@@ -92,13 +92,15 @@ class Examiner:
             raise PathError("it belongs to no course; name one with --bn-course")
         file = None if submission.module else graded_file(submission, chosen)
         parts = parts_for(submission, chosen)
-        self._remote = RemoteSubmission(submission, file, chosen, parts)
+        bank = CaseBank(seed, examples)
+        searched = len(PROPERTIES) * SEARCH_EXAMPLES / DEFAULT_EXAMPLES if search else 0.0
+        work = bank.work + searched
+        self._remote = RemoteSubmission(submission, file, chosen, parts, work)
         present = self._remote.start()
         self._part: Part | None = next((part for part in parts if part.id in present), None)
         if self._part is None:
             self.close()
             raise PathError(f"it does not define {' or '.join(parts[0].names)}")
-        bank = CaseBank(seed, examples)
         self._cases = bank.cases(self._part.spatial_axes)
         self._answers = bank.answers(chosen.convention)
         self._seen = Observations(RemoteSubject(self._remote, self._part, chosen.convention))

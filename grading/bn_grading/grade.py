@@ -75,7 +75,7 @@ def _grade(
         )
     file = None if submission.module else graded_file(submission, course)
     parts = parts_for(submission, course)
-    with RemoteSubmission(submission, file, course, parts) as remote:
+    with RemoteSubmission(submission, file, course, parts, bank.work) as remote:
         present = remote.start()
         if not present:
             raise Unusable(f"it does not define {' or '.join(parts[0].names)}")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bn_grading.bank import CaseBank
-from bn_grading.courses import built_in
+from bn_grading.courses import Limits, built_in
 from bn_grading.grade import grade
 from bn_grading.submissions import collect, single
 from bn_grading.worker import wire
 from bn_grading.worker.results import Absent, Unusable, plain
+from bn_properties.cases import Case
 from bn_properties.verdicts import Outcome, Status, SubmissionResult
 
 
@@ -180,3 +182,28 @@ def test_ids_that_collide_become_paths(tmp_path: Path) -> None:
         (tmp_path / name / "bn.py").write_text(written())
     found = collect([str(tmp_path / "a"), str(tmp_path / "b" / "bn.py")])
     assert [str(tmp_path / "a" / "bn"), str(tmp_path / "b" / "bn")] == [s.id for s in found]
+
+
+def test_the_limit_on_all_calls_grows_with_what_is_asked_and_counts_the_submissions_time_alone(
+    tmp_path: Path,
+) -> None:
+    course = built_in()["cmu-hw1p1"]
+    hurried = course.model_copy(update={"limits": Limits(submission=0.2)})
+    path = tmp_path / "bn.py"
+    path.write_text(written(forward="import time; time.sleep(0.05)"))
+    slow = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))
+    assert Status.INCORRECT == slow.status
+    assert any("longer than 0.5 s in all" in each.message for each in slow.properties)
+    path.write_text(written())
+    started = time.monotonic()
+    swift = grade(single(str(path)), hurried, [hurried], SlowBank(0, 22))
+    assert time.monotonic() - started > 1.0
+    assert Status.CORRECT == swift.status, swift.summary
+
+
+class SlowBank(CaseBank):
+    """A grader that takes its time, which is not the submission's."""
+
+    def cases(self, spatial_axes: int) -> tuple[Case, ...]:
+        time.sleep(1.0)
+        return super().cases(spatial_axes)

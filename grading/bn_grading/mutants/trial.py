@@ -46,7 +46,8 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
     """
     sent = submission(source, name)
     parts = parts_for(sent, course)
-    with RemoteSubmission(sent, graded_file(sent, course), course, parts) as remote:
+    file = graded_file(sent, course)
+    with RemoteSubmission(sent, file, course, parts, bank.work) as remote:
         try:
             present = remote.start()
         except Unusable:

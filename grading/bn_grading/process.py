@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
@@ -23,7 +24,32 @@ _REPLY_FACTOR = 16
 _PIPE_ROOM = 32 * 1024 if sys.platform == "linux" else 0
 """What an empty pipe takes at once without waiting for its reader; 0 where that is not known."""
 
+_PIECE = 64 * 1024
+"""How much is read of a pipe at once: all that it holds, on most systems."""
+
 Request = tuple[dict[str, Any], dict[str, AnyArray]]
+
+
+class _Pieces:
+    """Reads a pipe in pieces as they come, and knows whether something is left of the latest."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._piece = b""
+        self._at = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether bytes have come that were not read yet."""
+        return self._at < len(self._piece)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        if not self.left:
+            self._piece, self._at = os.read(self._descriptor, _PIECE), 0
+        part = self._piece[self._at : self._at + size]
+        self._at += len(part)
+        return part
 
 
 class WorkerProcess:
@@ -47,7 +73,8 @@ class WorkerProcess:
             start_new_session=True,
         )
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._replies: SimpleQueue[wire.Frame | BaseException] = SimpleQueue()
+        self._replies: SimpleQueue[list[wire.Frame] | BaseException] = SimpleQueue()
+        self._arrived: deque[wire.Frame] = deque()
         self._room = _REPLY_FLOOR
         self._output = bytearray()
         self._flooded = False
@@ -85,6 +112,8 @@ class WorkerProcess:
         """
         if self.dead is not None:
             raise self.dead
+        if self._arrived:
+            return self._arrived.popleft()
         try:
             answer = self._replies.get(timeout=seconds)
         except Empty:
@@ -95,7 +124,8 @@ class WorkerProcess:
             self._end(self._death(operation, answer))
             assert self.dead is not None
             raise self.dead from answer
-        return answer
+        self._arrived.extend(answer)
+        return self._arrived.popleft()
 
     def _death(self, operation: str, error: BaseException) -> SubjectError:
         if self._flooded:
@@ -123,13 +153,20 @@ class WorkerProcess:
                 stdin.flush()
 
     def _read(self) -> None:
-        """Read replies as they come."""
+        """Read replies as they come; what comes at once is handed on at once."""
         stdout = self._process.stdout
         assert stdout is not None
+        stream = _Pieces(stdout.fileno())
+        frames: list[wire.Frame] = []
         try:
             while True:
-                self._replies.put(wire.read(stdout, lambda: self._room))
+                frames.append(wire.read(stream, lambda: self._room))
+                if not stream.left:
+                    self._replies.put(frames)
+                    frames = []
         except (OSError, EOFError, ValueError, wire.WireError) as error:
+            if frames:
+                self._replies.put(frames)
             self._replies.put(error)
 
     def _drain(self) -> None:

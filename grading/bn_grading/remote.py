@@ -189,17 +189,15 @@ class RemoteSubject:
         fatal = self._submission.fatal
         if "construct" in fatal:
             return failed(scenario, fatal["construct"])
-        operations, at_once, in_turn = _frames(
-            scenario, self._part.id, self._part.spatial_axes, self._convention, frozenset(fatal)
-        )
+        asked = (scenario, self._part.id, self._part.spatial_axes, self._convention)
         if self._submission.batched:
-            seen = self._attempt(scenario, operations, at_once)
+            seen = self._attempt(scenario, *_frames(*asked, frozenset(fatal), hold=True))
             if self._submission.ended is None:
                 return seen
             # Which call it was is lost with the replies that were held back: ask again, slowly.
             self._submission.batched = False
             self._submission.forgive()
-        return self._attempt(scenario, operations, in_turn)
+        return self._attempt(scenario, *_frames(*asked, frozenset(fatal), hold=False))
 
     def _attempt(
         self, scenario: Scenario, operations: tuple[str, ...], frames: bytes
@@ -240,8 +238,10 @@ def _frames(
     spatial_axes: int,
     convention: Convention,
     without: frozenset[str],
-) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Return a scenario's operations, and their frames: replies held back to the end, or not.
+    *,
+    hold: bool,
+) -> tuple[tuple[str, ...], bytes]:
+    """Return a scenario's operations, and their frames; with `hold`, replies come all at the end.
 
     Operations in `without` are not sent, nor is what would follow on a missing forward.
     """
@@ -263,12 +263,11 @@ def _frames(
             break
         requests += [request for request in asked if request[0]["op"] not in without]
     last = len(requests) - 1
-    at_once = b"".join(
-        wire.encode({**header, "hold": index < last}, arrays)
+    frames = b"".join(
+        wire.encode({**header, "hold": index < last} if hold else header, arrays)
         for index, (header, arrays) in enumerate(requests)
     )
-    in_turn = b"".join(wire.encode(header, arrays) for header, arrays in requests)
-    return tuple(str(header["op"]) for header, _ in requests), at_once, in_turn
+    return tuple(str(header["op"]) for header, _ in requests), frames
 
 
 class RemoteLayer:

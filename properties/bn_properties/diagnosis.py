@@ -144,7 +144,7 @@ class Diagnosis:
         convention: Convention,
         spatial_axes: int,
         answers: Answers,
-        further: Sequence[Scenario] = (),
+        further: Iterable[Scenario] = (),
     ) -> None:
         """Prepare every fault of the catalogue as a subject.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
@@ -27,25 +27,33 @@ _PIPE_ROOM = 32 * 1024 if sys.platform == "linux" else 0
 _PIECE = 64 * 1024
 """How much is read of a pipe at once: all that it holds, on most systems."""
 
+_NO_REPLY = (OSError, EOFError, ValueError, wire.WireError)
+"""What reading a reply ends in when the process is gone, or does not keep to the protocol."""
+
 Request = tuple[dict[str, Any], dict[str, AnyArray]]
 
 
-class _Pieces:
-    """Reads a pipe in pieces as they come, and knows whether something is left of the latest."""
+class _Timed:
+    """Reads a pipe, in pieces as large as they come, up to a moment and no longer."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._piece = b""
-        self._at = 0
-
-    @property
-    def left(self) -> bool:
-        """Whether bytes have come that were not read yet."""
-        return self._at < len(self._piece)
+        self._piece, self._at = b"", 0
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self.until = 0.0
+        """The moment, on the monotonic clock."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes; none at the end."""
-        if not self.left:
+        """Return up to `size` bytes; none at the end.
+
+        Raises:
+            Empty: nothing came in time.
+        """
+        if self._at == len(self._piece):
+            left = self.until - time.monotonic()
+            if not self._poll.poll(max(0.0, 1000.0 * left)):
+                raise Empty
             self._piece, self._at = os.read(self._descriptor, _PIECE), 0
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
@@ -73,12 +81,16 @@ class WorkerProcess:
             start_new_session=True,
         )
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._replies: SimpleQueue[list[wire.Frame] | BaseException] = SimpleQueue()
-        self._arrived: deque[wire.Frame] = deque()
+        self._replies: SimpleQueue[wire.Frame | BaseException] = SimpleQueue()
         self._room = _REPLY_FLOOR
         self._output = bytearray()
         self._flooded = False
-        targets = (self._write_large, self._read, self._drain)
+        targets = [self._write_large, self._drain]
+        assert self._process.stdout is not None
+        # Where a pipe can be waited for with a limit, no thread need hand its replies on.
+        self._stream = _Timed(self._process.stdout.fileno()) if hasattr(select, "poll") else None
+        if self._stream is None:
+            targets.append(self._read)
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
@@ -112,10 +124,8 @@ class WorkerProcess:
         """
         if self.dead is not None:
             raise self.dead
-        if self._arrived:
-            return self._arrived.popleft()
         try:
-            answer = self._replies.get(timeout=seconds)
+            answer = self._next(seconds)
         except Empty:
             self._end(SubjectError("timeout", f"{operation} takes longer than {seconds:g} s"))
             assert self.dead is not None
@@ -124,8 +134,21 @@ class WorkerProcess:
             self._end(self._death(operation, answer))
             assert self.dead is not None
             raise self.dead from answer
-        self._arrived.extend(answer)
-        return self._arrived.popleft()
+        return answer
+
+    def _next(self, seconds: float) -> wire.Frame | BaseException:
+        """Return the next reply, or why there is none.
+
+        Raises:
+            Empty: it did not come in time.
+        """
+        if self._stream is None:
+            return self._replies.get(timeout=seconds)
+        self._stream.until = time.monotonic() + seconds
+        try:
+            return wire.read(self._stream, lambda: self._room)
+        except _NO_REPLY as error:
+            return error
 
     def _death(self, operation: str, error: BaseException) -> SubjectError:
         if self._flooded:
@@ -153,20 +176,13 @@ class WorkerProcess:
                 stdin.flush()
 
     def _read(self) -> None:
-        """Read replies as they come; what comes at once is handed on at once."""
+        """Read replies as they come."""
         stdout = self._process.stdout
         assert stdout is not None
-        stream = _Pieces(stdout.fileno())
-        frames: list[wire.Frame] = []
         try:
             while True:
-                frames.append(wire.read(stream, lambda: self._room))
-                if not stream.left:
-                    self._replies.put(frames)
-                    frames = []
-        except (OSError, EOFError, ValueError, wire.WireError) as error:
-            if frames:
-                self._replies.put(frames)
+                self._replies.put(wire.read(stdout, lambda: self._room))
+        except _NO_REPLY as error:
             self._replies.put(error)
 
     def _drain(self) -> None:

@@ -158,7 +158,7 @@ class Diagnosis:
         self._unchanged: dict[bytes, tuple[tuple[Seen, ...], frozenset[str]]] = {}
         self._missed: Sequence[Observation] = ()
         self._yardsticks: dict[tuple[bytes, tuple[Place, ...]], Yardstick] = {}
-        self._rearranged: dict[tuple[str, bytes], tuple[Answer, ...]] = {}
+        self._rearranged: dict[tuple[str, bytes], tuple[Answer, ...] | None] = {}
 
     def _explanation(self, *faults: Fault) -> Explanation:
         replaced: dict[str, Step] = {}
@@ -298,7 +298,13 @@ class Diagnosis:
         key = (each.key, scenario.key)
         if key not in self._rearranged:
             trace = _trace(self._convention, scenario.setup)
-            self._rearranged[key] = self._answers(_rearranged(scenario, rows, trace))
+            try:
+                answers: tuple[Answer, ...] | None = self._answers(
+                    _rearranged(scenario, rows, trace)
+                )
+            except (ValueError, IndexError):
+                answers = None  # its rows are no batch of as many features
+            self._rearranged[key] = answers
         return self._rearranged[key]
 
     def _alike_laid_out(self, each: Explanation, one: Observation, shown: tuple[Seen, ...]) -> bool:

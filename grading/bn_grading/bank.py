@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bn_oracle.conventions import Convention
 from bn_properties.cases import Case, digest, draw_cases
 from bn_properties.checking import OracleAnswers
 from bn_properties.derived import MOST_DRAWN, enlarge
 from bn_properties.diagnosis import Diagnosis
 from bn_properties.examples import chosen_cases
+from bn_properties.scenario import Scenario
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -44,9 +47,7 @@ class CaseBank:
         """Return the known mistakes under `convention`, ready to be compared."""
         key = (convention.name, spatial_axes)
         if key not in self._diagnoses:
-            # Another seed's cases: asked only where two mistakes look the same on this one's.
-            others = draw_cases(self.seed + 1, 22, spatial_axes)
-            further = [s for case in others for s in (case.training, case.interrupted)]
+            further = _Further(self.seed + 1, spatial_axes)
             self._diagnoses[key] = Diagnosis(
                 convention, spatial_axes, self.answers(convention), further
             )
@@ -56,3 +57,14 @@ class CaseBank:
     def sha256(self) -> str:
         """The digest of the cases: equal digests mean that the same was asked."""
         return digest(self.cases(0), self.cases(2))
+
+
+class _Further:
+    """Another seed's scenarios, drawn only where two mistakes look the same on the first one's."""
+
+    def __init__(self, seed: int, spatial_axes: int) -> None:
+        self._seed, self._spatial_axes = seed, spatial_axes
+
+    def __iter__(self) -> Iterator[Scenario]:
+        for case in draw_cases(self._seed, 22, self._spatial_axes):
+            yield from (case.training, case.interrupted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +24,40 @@ _REPLY_FACTOR = 16
 _PIPE_ROOM = 32 * 1024 if sys.platform == "linux" else 0
 """What an empty pipe takes at once without waiting for its reader; 0 where that is not known."""
 
+_PIECE = 64 * 1024
+"""How much is read of a pipe at once: all that it holds, on most systems."""
+
+_NO_REPLY = (OSError, EOFError, ValueError, wire.WireError)
+"""What reading a reply ends in when the process is gone, or does not keep to the protocol."""
+
 Request = tuple[dict[str, Any], dict[str, AnyArray]]
+
+
+class _Timed:
+    """Reads a pipe, in pieces as large as they come, up to a moment and no longer."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._piece, self._at = b"", 0
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self.until = 0.0
+        """The moment, on the monotonic clock."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end.
+
+        Raises:
+            Empty: nothing came in time.
+        """
+        if self._at == len(self._piece):
+            left = self.until - time.monotonic()
+            if not self._poll.poll(max(0.0, 1000.0 * left)):
+                raise Empty
+            self._piece, self._at = os.read(self._descriptor, _PIECE), 0
+        part = self._piece[self._at : self._at + size]
+        self._at += len(part)
+        return part
 
 
 class WorkerProcess:
@@ -51,7 +85,12 @@ class WorkerProcess:
         self._room = _REPLY_FLOOR
         self._output = bytearray()
         self._flooded = False
-        targets = (self._write_large, self._read, self._drain)
+        targets = [self._write_large, self._drain]
+        assert self._process.stdout is not None
+        # Where a pipe can be waited for with a limit, no thread need hand its replies on.
+        self._stream = _Timed(self._process.stdout.fileno()) if hasattr(select, "poll") else None
+        if self._stream is None:
+            targets.append(self._read)
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
@@ -86,7 +125,7 @@ class WorkerProcess:
         if self.dead is not None:
             raise self.dead
         try:
-            answer = self._replies.get(timeout=seconds)
+            answer = self._next(seconds)
         except Empty:
             self._end(SubjectError("timeout", f"{operation} takes longer than {seconds:g} s"))
             assert self.dead is not None
@@ -96,6 +135,20 @@ class WorkerProcess:
             assert self.dead is not None
             raise self.dead from answer
         return answer
+
+    def _next(self, seconds: float) -> wire.Frame | BaseException:
+        """Return the next reply, or why there is none.
+
+        Raises:
+            Empty: it did not come in time.
+        """
+        if self._stream is None:
+            return self._replies.get(timeout=seconds)
+        self._stream.until = time.monotonic() + seconds
+        try:
+            return wire.read(self._stream, lambda: self._room)
+        except _NO_REPLY as error:
+            return error
 
     def _death(self, operation: str, error: BaseException) -> SubjectError:
         if self._flooded:
@@ -129,7 +182,7 @@ class WorkerProcess:
         try:
             while True:
                 self._replies.put(wire.read(stdout, lambda: self._room))
-        except (OSError, EOFError, ValueError, wire.WireError) as error:
+        except _NO_REPLY as error:
             self._replies.put(error)
 
     def _drain(self) -> None:

@@ -79,6 +79,8 @@ class RemoteSubmission:
         """Whether the worker may hold replies back until a scenario is through: fewer wake-ups."""
         self.fatal: dict[str, SubjectError] = {}
         """Operations that hung or ended the process: they are not tried again."""
+        self.exhausted: SubjectError | None = None
+        """Why it is asked nothing more."""
 
     def start(self) -> list[str]:
         """Start the worker, load the submission and return the ids of the parts that it holds.
@@ -130,12 +132,13 @@ class RemoteSubmission:
         assert self._worker is not None
         left = self._limit - self._waited
         if left <= 0:
-            text = f"the submission takes longer than {self._limit:g} s in all"
-            raise SubjectError("timeout", text)
+            raise self._exhausted()
         began = time.monotonic()
         try:
             reply, results = self._worker.receive(operation, min(self._course.limits.call, left))
         except SubjectError as error:
+            if error.failure == "timeout" and left < self._course.limits.call:
+                raise self._exhausted() from error
             if not self.batched:
                 self.fatal.setdefault(operation, error)
             raise
@@ -144,6 +147,13 @@ class RemoteSubmission:
         if "error" in reply:
             raise _error(reply["error"])
         return reply, results
+
+    def _exhausted(self) -> SubjectError:
+        """End the submission, which would else work off what it was sent, and return why."""
+        text = f"the submission takes longer than {self._limit:g} s in all"
+        self.exhausted = SubjectError("timeout", text)
+        self.close()
+        return self.exhausted
 
     def _restart(self) -> None:
         assert self._worker is not None
@@ -212,19 +222,18 @@ class RemoteSubject:
     def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Take a fresh layer through `scenario`: all calls sent at once, answers read in turn."""
         fatal = self._submission.fatal
-        if "construct" in fatal:
-            return failed(scenario, fatal["construct"])
-        operations, at_once, in_turn = _frames(
-            scenario, self._part.id, self._part.spatial_axes, self._convention, frozenset(fatal)
-        )
+        ending = self._submission.exhausted or fatal.get("construct")
+        if ending is not None:
+            return failed(scenario, ending)
+        asked = (scenario, self._part.id, self._part.spatial_axes, self._convention)
         if self._submission.batched:
-            seen = self._attempt(scenario, operations, at_once)
-            if self._submission.ended is None:
+            seen = self._attempt(scenario, *_frames(*asked, frozenset(fatal), hold=True))
+            if self._submission.ended is None or self._submission.exhausted is not None:
                 return seen
             # Which call it was is lost with the replies that were held back: ask again, slowly.
             self._submission.batched = False
             self._submission.forgive()
-        return self._attempt(scenario, operations, in_turn)
+        return self._attempt(scenario, *_frames(*asked, frozenset(fatal), hold=False))
 
     def _attempt(
         self, scenario: Scenario, operations: tuple[str, ...], frames: bytes
@@ -278,8 +287,10 @@ def _frames(
     spatial_axes: int,
     convention: Convention,
     without: frozenset[str],
-) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Return a scenario's operations, and their frames: replies held back to the end, or not.
+    *,
+    hold: bool,
+) -> tuple[tuple[str, ...], bytes]:
+    """Return a scenario's operations, and their frames; with `hold`, replies come all at the end.
 
     Operations in `without` are not sent, nor is what would follow on a missing forward.
     """
@@ -305,12 +316,11 @@ def _frames(
             break
         requests += [request for request in asked if request[0]["op"] not in without]
     last = len(requests) - 1
-    at_once = b"".join(
-        wire.encode({**header, "hold": index < last}, arrays)
+    frames = b"".join(
+        wire.encode({**header, "hold": index < last} if hold else header, arrays)
         for index, (header, arrays) in enumerate(requests)
     )
-    in_turn = b"".join(wire.encode(header, arrays) for header, arrays in requests)
-    return tuple(str(header["op"]) for header, _ in requests), at_once, in_turn
+    return tuple(str(header["op"]) for header, _ in requests), frames
 
 
 class RemoteLayer:

@@ -188,16 +188,16 @@ def test_the_limit_on_all_calls_grows_with_what_is_asked_and_counts_the_submissi
     tmp_path: Path,
 ) -> None:
     course = built_in()["cmu-hw1p1"]
-    hurried = course.model_copy(update={"limits": Limits(submission=0.2)})
+    hurried = course.model_copy(update={"limits": Limits(submission=2.0)})
     path = tmp_path / "bn.py"
     path.write_text(written(forward="import time; time.sleep(0.05)"))
     slow = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))
     assert Status.INCORRECT == slow.status
-    assert any("longer than 0.5 s in all" in each.message for each in slow.properties)
+    assert any("longer than 5 s in all" in each.message for each in slow.properties)
     path.write_text(written())
     started = time.monotonic()
     swift = grade(single(str(path)), hurried, [hurried], SlowBank(0, 22))
-    assert time.monotonic() - started > 1.0
+    assert time.monotonic() - started > 3.0
     assert Status.CORRECT == swift.status, swift.summary
 
 
@@ -205,5 +205,5 @@ class SlowBank(CaseBank):
     """A grader that takes its time, which is not the submission's."""
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
-        time.sleep(1.0)
+        time.sleep(3.0)
         return super().cases(spatial_axes)

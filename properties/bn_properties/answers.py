@@ -46,6 +46,8 @@ class Answer:
     """The training-mode forward pass with its intermediates; None for an inference step."""
     grad_rows: Array | None
     precision: Precision
+    largest_batch: int = 0
+    """The most values a feature of the batches that the running statistics are made of."""
 
     def bound(self, quantity: Quantity, algorithm: Algorithm = "one-pass") -> Array:
         """Return the bound on one quantity."""
@@ -58,12 +60,19 @@ class Answer:
         A mistake may leave γ or ε out, and then rounds as if there were none, however small or
         large they are. Only the diagnosis uses these: no verdict does.
         """
+        bounds: dict[Quantity, Array] = dict(self.one_pass)
+        # Statistics of normalised values are of the order of one, whatever the batches' are. They
+        # are a weighted mean over the batches so far, so the largest batch's rounding bounds
+        # theirs, whichever step they are read after; the start, a given number, has none.
+        unit = (self.largest_batch + 4) * self.precision.unit_roundoff if self.largest_batch else 0
+        for quantity in ("running_mean", "running_var"):
+            if quantity in bounds:
+                bounds[quantity] = bounds[quantity] + unit
         if self.record is None:
-            return self.one_pass
+            return bounds
         record = replace(
             self.record, gamma=np.abs(self.record.gamma) + 1, beta=np.abs(self.record.beta) + 1
         )
-        bounds: dict[Quantity, Array] = dict(self.one_pass)
         # Without ε, s is √σ²: much smaller where ε is large beside the variance.
         bare = np.where(record.var > 0, np.sqrt(record.var), record.std)
         without = replace(record, eps=0.0, std=bare, u=record.centred / bare)
@@ -76,11 +85,6 @@ class Answer:
                 bounds["dz"] = np.maximum(bounds["dz"], own.dz)
                 bounds["dgamma"] = np.maximum(bounds["dgamma"], own.dgamma)
                 bounds["dbeta"] = np.maximum(bounds["dbeta"], own.dbeta)
-        # Statistics of normalised values are of the order of one, whatever the batch's are.
-        unit = (self.record.batch_size + 4) * self.precision.unit_roundoff
-        for quantity in ("running_mean", "running_var"):
-            if quantity in bounds:
-                bounds[quantity] = bounds[quantity] + unit
         return bounds
 
 
@@ -93,6 +97,7 @@ class _State:
     errors: dict[Algorithm, tuple[Array, Array]]
     batches: int = 0
     """How many training batches the statistics have seen."""
+    largest_batch: int = 0
 
 
 def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
@@ -159,8 +164,11 @@ def _again(latest: Answer, step: Backward | Reread) -> Answer:
     own = rounding.gradients(record, rows, rounding.training(record, FLOAT64, "stable"), FLOAT64)
     bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
     for algorithm, into in bounds.items():
-        theirs = rounding.training(record, latest.precision, algorithm)
-        found = rounding.gradients(record, rows, theirs, latest.precision)
+        if algorithm == "stable" and latest.precision == FLOAT64:
+            found = own  # the same arithmetic
+        else:
+            theirs = rounding.training(record, latest.precision, algorithm)
+            found = rounding.gradients(record, rows, theirs, latest.precision)
         into["dz"] = _both(found.dz, own.dz)
         into["dgamma"] = _both(found.dgamma, own.dgamma)
         into["dbeta"] = _both(found.dbeta, own.dbeta)
@@ -202,13 +210,17 @@ def _train(
     if not refuses:
         state.batches += 1
         state.mean, state.var = update(old_mean, old_var, record, keep, convention)
+        state.largest_batch = max(state.largest_batch, record.batch_size)
         batch_var = batch_variance(record, convention)
         factor = batch_var / np.where(record.var > 0, record.var, 1.0)
     for algorithm, into in bounds.items():
-        theirs = rounding.training(record, precision, algorithm)
+        same = algorithm == "stable" and precision == FLOAT64  # the oracle's own arithmetic
+        theirs = own if same else rounding.training(record, precision, algorithm)
         into["out"] = _both(theirs.out, own.out)
         if grad is not None:
-            gradients = rounding.gradients(record, rows, theirs, precision)
+            gradients = (
+                own_gradient if same else rounding.gradients(record, rows, theirs, precision)
+            )
             into["dz"] = _both(gradients.dz, own_gradient.dz)
             into["dgamma"] = _both(gradients.dgamma, own_gradient.dgamma)
             into["dbeta"] = _both(gradients.dbeta, own_gradient.dbeta)
@@ -233,6 +245,7 @@ def _train(
         record,
         rows if grad is not None else None,
         precision,
+        state.largest_batch,
     )
 
 
@@ -312,4 +325,5 @@ def _infer(step: Infer, gamma: Array, beta: Array, eps: float, state: _State) ->
             room = {name: np.full_like(bound, np.inf) for name, bound in room.items()}
         for into in bounds.values():
             into.update(room)
-    return Answer(expected, bounds["stable"], bounds["one-pass"], None, None, precision)
+    stable, one_pass = bounds["stable"], bounds["one-pass"]
+    return Answer(expected, stable, one_pass, None, None, precision, state.largest_batch)

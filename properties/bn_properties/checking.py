@@ -66,27 +66,37 @@ class Judgement:
         return self.ratio > 1.0
 
 
+_EXACT = np.zeros(())
+
+
 def judge(check: Check) -> Judgement:
     """Measure one comparison against its bound.
 
     Elements with an infinite bound are left out; a NaN or infinity elsewhere is infinitely wrong.
     """
+    with np.errstate(all="ignore"):
+        return _judge(check)
+
+
+def _judge(check: Check) -> Judgement:
+    """Do so where floating-point warnings are off."""
     got = np.asarray(check.got, np.float64)
     expected = check.expected
     if got.size == 0:
         return Judgement(0.0, None, 0.0, 0.0)
-    bound = np.zeros(()) if check.bound is None else check.bound
-    with np.errstate(all="ignore"):
-        error = np.abs(got - expected)
-        ratio: Array = error / bound
-        worst = float(ratio.max())
-        if not worst <= 1.0:  # too large, or NaN: look closely
-            if np.isnan(bound).any():
-                raise ArithmeticError(f"{check.quantity}: the bound is NaN")
-            error = np.where(np.isfinite(got) & np.isfinite(expected), error, np.inf)
-            ratio = np.where(error == 0.0, 0.0, error / bound)
-            ratio = np.where(np.isinf(np.broadcast_to(bound, ratio.shape)), 0.0, ratio)
-            worst = float(ratio.max())
+    bound = _EXACT if check.bound is None else check.bound
+    error = np.abs(got - expected)
+    ratio: Array = error / bound
+    worst = float(np.maximum.reduce(ratio, axis=None))
+    if worst <= 1.0:
+        return Judgement(worst, None, 0.0, 0.0)
+    # Too large, or NaN: look closely.
+    if np.isnan(bound).any():
+        raise ArithmeticError(f"{check.quantity}: the bound is NaN")
+    error = np.where(np.isfinite(got) & np.isfinite(expected), error, np.inf)
+    ratio = np.where(error == 0.0, 0.0, error / bound)
+    ratio = np.where(np.isinf(np.broadcast_to(bound, ratio.shape)), 0.0, ratio)
+    worst = float(ratio.max())
     if worst <= 1.0:
         return Judgement(worst, None, 0.0, 0.0)
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
@@ -138,7 +148,7 @@ def try_case(
     try:
         with np.errstate(all="ignore"):  # a submission may give NaN, infinities, huge numbers
             for check in property_.judge(case, ask):
-                measured = judge(check)
+                measured = _judge(check)
                 if worst is None or measured.ratio > worst:
                     worst, worst_check = measured.ratio, (check, measured)
                 if measured.failed:

@@ -8,29 +8,41 @@ and only then, it is named.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from bn_oracle.conventions import Convention
 from bn_oracle.faults import FAULTS, Fault
-from bn_oracle.rounding import Precision
-from bn_oracle.variation import Step, Trace, Variation
+from bn_oracle.variation import STEPS, Step, Trace, Variation
 
+from bn_properties.agreement import Observation, Place, Yardstick, places
 from bn_properties.answers import Answer
-from bn_properties.scenario import Infer, InProcess, Quantity, Scenario, Seen, Subject
+from bn_properties.scenario import (
+    Backward,
+    Infer,
+    InProcess,
+    Population,
+    Quantity,
+    Scenario,
+    Seen,
+    Subject,
+    Train,
+)
+from bn_properties.scenario import Step as ScenarioStep
 from bn_properties.subject import AnyArray, Gradient, Setup, Statistics, SubjectError
 from bn_properties.verdicts import Cause
 
 Observed = Sequence[tuple[Scenario, tuple[Seen, ...]]]
 
-_SLACK = 16.0
-"""A fault's own rounding, in bounds of the right computation of the same size."""
-
 
 def varied_layer(replaced: Mapping[str, Step], convention: Convention, setup: Setup) -> VariedLayer:
     """Make a layer of the oracle's steps, but for those in `replaced`."""
+    return VariedLayer(Variation(_trace(convention, setup), replaced))
+
+
+def _trace(convention: Convention, setup: Setup) -> Trace:
     size = setup.features
 
     def given(value: AnyArray | None, default: float) -> AnyArray:
@@ -38,7 +50,7 @@ def varied_layer(replaced: Mapping[str, Step], convention: Convention, setup: Se
             return np.full(size, default)
         return np.asarray(value, np.float64).reshape(size)
 
-    trace = Trace(
+    return Trace(
         gamma=given(setup.gamma, 1.0),
         beta=given(setup.beta, 0.0),
         eps=convention.eps if setup.eps is None else setup.eps,
@@ -48,7 +60,6 @@ def varied_layer(replaced: Mapping[str, Step], convention: Convention, setup: Se
         running_var=given(setup.running_var, convention.initial_var),
         cumulative=setup.cumulative,
     )
-    return VariedLayer(Variation(trace, replaced))
 
 
 def varied(
@@ -145,7 +156,7 @@ class Diagnosis:
         convention: Convention,
         spatial_axes: int,
         answers: Answers,
-        further: Sequence[Scenario] = (),
+        further: Iterable[Scenario] = (),
     ) -> None:
         """Prepare every fault of the catalogue as a subject.
 
@@ -156,7 +167,10 @@ class Diagnosis:
         self._answers = answers
         self._further = further
         self._shown: dict[tuple[str, bytes], tuple[Seen, ...]] = {}
-        self._missed: Observed = ()
+        self._unchanged: dict[bytes, tuple[tuple[Seen, ...], frozenset[str]]] = {}
+        self._missed: Sequence[Observation] = ()
+        self._yardsticks: dict[tuple[bytes, tuple[Place, ...]], Yardstick] = {}
+        self._rearranged: dict[tuple[str, bytes], tuple[Answer, ...] | None] = {}
 
     def _explanation(self, *faults: Fault) -> Explanation:
         replaced: dict[str, Step] = {}
@@ -176,11 +190,16 @@ class Diagnosis:
         `ask` can put them to the submission, any further scenario. `failing` names the properties
         that failed: a fault whose own property holds is not what was done.
         """
-        wrong = [pair for pair in observed if self._differs(*pair)]
+        with np.errstate(all="ignore"):  # a submission may have given NaN, or infinities
+            return self._causes([self._observation(*pair) for pair in observed], ask, failing)
+
+    def _causes(
+        self, observed: Sequence[Observation], ask: Asks | None, failing: frozenset[str] | None
+    ) -> tuple[Cause, ...]:
+        wrong = [each for each in observed if each.differs]
         if not wrong:
             return ()  # every number is right: what is wrong is not a matter of numbers
-        keys = {scenario.key for scenario, _ in wrong}
-        right = [pair for pair in observed if pair[0].key not in keys]
+        right = [each for each in observed if not each.differs]
         # Where the submission is wrong, another mistake is soon told apart from its own.
         ordered = wrong[:_FEW] + right[:_FEW] + wrong[_FEW:] + right[_FEW:]
         likely = [
@@ -192,7 +211,7 @@ class Diagnosis:
             found = self._explaining(pairs, ordered)
         for scenario in self._further if ask is not None and len(found) > 1 else ():
             assert ask is not None
-            more = [(scenario, ask(scenario))]
+            more = [self._observation(scenario, ask(scenario))]
             found = [
                 (each, count + extra)
                 for each, count in found
@@ -203,10 +222,10 @@ class Diagnosis:
         return tuple(_cause(each, count) for each, count in found)
 
     def _explaining(
-        self, candidates: Iterable[Explanation], observed: Observed
+        self, candidates: Iterable[Explanation], observed: Sequence[Observation]
     ) -> list[tuple[Explanation, int]]:
         found: list[tuple[Explanation, int]] = []
-        telling: Observed = ()
+        telling: Sequence[Observation] = ()
         for each in candidates:
             # What told the one before apart most often tells this one apart, too.
             if self._explained(each, telling) is None:
@@ -218,7 +237,9 @@ class Diagnosis:
                 found.append((each, count))
         return found
 
-    def _pairs(self, likely: Sequence[Explanation], observed: Observed) -> Iterator[Explanation]:
+    def _pairs(
+        self, likely: Sequence[Explanation], observed: Sequence[Observation]
+    ) -> Iterator[Explanation]:
         """Two faults of different steps, one of which explains a wrong output by itself."""
         for first in likely:
             if not self._helps(first, observed):
@@ -227,60 +248,126 @@ class Diagnosis:
                 if not first.faults[0].replaces.keys() & second.faults[0].replaces.keys():
                     yield self._explanation(*first.faults, *second.faults)
 
-    def _helps(self, each: Explanation, observed: Observed) -> bool:
+    def _helps(self, each: Explanation, observed: Sequence[Observation]) -> bool:
         """Whether a fault puts some kind of output right, throughout, that the oracle misses."""
         helped: set[tuple[bool, Quantity]] = set()
         missed: set[tuple[bool, Quantity]] = set()
-        for scenario, seen in observed:
-            shown = self._show(each, scenario)
-            rows = zip(scenario.steps, seen, shown, self._answers(scenario), strict=True)
-            for step, theirs, ours, want in rows:
-                for quantity, value in theirs.answers.items():
-                    if quantity not in want.expected or _missing(value):
-                        continue
-                    kind = (isinstance(step, Infer), quantity)
-                    if not _same(value, ours.answers.get(quantity), want, quantity):
-                        missed.add(kind)
-                    elif not _same(value, want.expected[quantity], want, quantity):
-                        helped.add(kind)
+        for one in observed:
+            shown = self._show(each, one.scenario)
+            laid_out = self._laid_out(each, one.scenario)
+            for place in one.places:
+                step, quantity = place
+                kind = (isinstance(one.scenario.steps[step], Infer), quantity)
+                if kind not in missed and not one.agrees(place, shown, laid_out):
+                    missed.add(kind)
+                elif place in one.wrong:
+                    helped.add(kind)
         return bool(helped - missed)
 
-    def _differs(self, scenario: Scenario, seen: tuple[Seen, ...]) -> bool:
-        """Whether the submission differs from the oracle in some quantity."""
-        return any(
-            not _missing(value) and not _same(value, want.expected[quantity], want, quantity)
-            for got, want in zip(seen, self._answers(scenario), strict=True)
-            for quantity, value in got.answers.items()
-            if quantity in want.expected
-        )
+    def _observation(self, scenario: Scenario, seen: tuple[Seen, ...]) -> Observation:
+        """Put what a submission showed beside the oracle's answers."""
+        answers = self._answers(scenario)
+        at = places(seen, answers)
+        key = (scenario.key, at)
+        if key not in self._yardsticks:
+            self._yardsticks[key] = Yardstick(answers, at)
+        return Observation(scenario, seen, answers, at, self._yardsticks[key])
 
-    def _show(self, each: Explanation, scenario: Scenario) -> tuple[Seen, ...]:
+    def _show(self, each: Explanation, scenario: Scenario, keep: bool = True) -> tuple[Seen, ...]:
+        """Return what the faults show in a scenario; with `keep`, it is asked but once."""
         key = (each.key, scenario.key)
-        if key not in self._shown:
-            self._shown[key] = each.subject.observe(scenario)
-        return self._shown[key]
+        if key in self._shown:
+            return self._shown[key]
+        unchanged, used = self._without_fault(scenario)
+        if not any(fault.replaces.keys() & used for fault in each.faults):
+            return unchanged
+        shown = each.subject.observe(scenario)
+        if keep:
+            self._shown[key] = shown
+        return shown
 
-    def _explained(self, each: Explanation, observed: Observed) -> int | None:
+    def _without_fault(self, scenario: Scenario) -> tuple[tuple[Seen, ...], frozenset[str]]:
+        """Return what the oracle's steps show, and which of them a scenario goes through.
+
+        A fault in none of these shows the same: most scenarios have no backward pass, say.
+        """
+        if scenario.key not in self._unchanged:
+            used = {"rows"}
+            subject = varied(_noting(used), self._convention, self._spatial_axes)
+            seen = subject.observe(scenario)
+            self._unchanged[scenario.key] = seen, frozenset(used)
+        return self._unchanged[scenario.key]
+
+    def _laid_out(self, each: Explanation, scenario: Scenario) -> tuple[Answer, ...] | None:
+        """Return the oracle's answers to the rows that a mistake in the layout makes, if it is one.
+
+        Such a mistake is batch norm of rows in which the values of several features stand in one
+        column, and rounds as it does: with their size, their spread, and the γ of that column.
+        """
+        rows = next((f.replaces["rows"] for f in each.faults if "rows" in f.replaces), None)
+        if rows is None:
+            return None
+        key = (each.key, scenario.key)
+        if key not in self._rearranged:
+            trace = _trace(self._convention, scenario.setup)
+            try:
+                answers: tuple[Answer, ...] | None = self._answers(
+                    _rearranged(scenario, rows, trace)
+                )
+            except (ValueError, IndexError):
+                answers = None  # its rows are no batch of as many features
+            self._rearranged[key] = answers
+        return self._rearranged[key]
+
+    def _alike_laid_out(self, each: Explanation, one: Observation, shown: tuple[Seen, ...]) -> bool:
+        """Whether a mistake in the layout shows what was seen, by the bounds of its own rows."""
+        laid_out = self._laid_out(each, one.scenario)
+        return laid_out is not None and one.reproduced(shown, laid_out)
+
+    def _explained(self, each: Explanation, observed: Sequence[Observation]) -> int | None:
         """Return how many outputs the faults reproduce; None as soon as they miss one."""
         count = 0
         single = len(each.faults) == 1
-        for number, (scenario, seen) in enumerate(observed):
-            kept = single and number < _FEW
-            shown = self._show(each, scenario) if kept else each.subject.observe(scenario)
-            for theirs, ours, want in zip(seen, shown, self._answers(scenario), strict=True):
-                for quantity, value in theirs.answers.items():
-                    if quantity not in want.expected or _missing(value):
-                        continue
-                    if not _same(value, ours.answers.get(quantity), want, quantity):
-                        self._missed = [(scenario, seen)]
-                        return None
-                    count += 1
+        for number, one in enumerate(observed):
+            shown = self._show(each, one.scenario, keep=single and number < _FEW)
+            if not one.reproduced(shown) and not self._alike_laid_out(each, one, shown):
+                self._missed = [one]
+                return None
+            count += len(one.places)
         return count
 
 
-def _missing(value: AnyArray | SubjectError) -> bool:
-    """Whether there is nothing to explain: an interface may not show this at this point."""
-    return isinstance(value, SubjectError) and value.failure == "not_implemented"
+def _noting(used: set[str]) -> dict[str, Step]:
+    """Return the oracle's own steps, each of which adds its name to `used` when it is taken.
+
+    All but the rows: a variation knows the oracle's own by identity.
+    """
+
+    def noting(name: str, step: Step) -> Step:
+        def noted(t: Trace) -> Any:
+            used.add(name)
+            return step(t)
+
+        return noted
+
+    return {name: noting(name, step) for name, step in STEPS.items() if name != "rows"}
+
+
+def _rearranged(scenario: Scenario, rows: Step, trace: Trace) -> Scenario:
+    """Return the scenario with the rows that a mistake in the layout makes of each batch."""
+
+    def laid_out(array: AnyArray) -> AnyArray:
+        result: AnyArray = rows(replace(trace, x=array))
+        return result
+
+    def step(old: ScenarioStep) -> ScenarioStep:
+        if isinstance(old, Train | Infer):
+            return type(old)(laid_out(old.x), None if old.grad is None else laid_out(old.grad))
+        if isinstance(old, Population):
+            return Population(tuple(laid_out(batch) for batch in old.batches))
+        return Backward(laid_out(old.grad)) if isinstance(old, Backward) else old
+
+    return Scenario(scenario.setup, tuple(step(old) for old in scenario.steps))
 
 
 _MOST_PAIRS = 1000
@@ -300,48 +387,3 @@ def _cause(each: Explanation, count: int) -> Cause:
         explained=count,
         observed=count,
     )
-
-
-def _same(
-    theirs: AnyArray | SubjectError,
-    ours: AnyArray | SubjectError | None,
-    want: Answer,
-    quantity: Quantity,
-) -> bool:
-    if ours is None:
-        return False
-    if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
-        return (
-            isinstance(theirs, SubjectError)
-            and isinstance(ours, SubjectError)
-            and theirs.failure == ours.failure
-            and (theirs.failure != "unusable_result" or theirs.message == ours.message)
-        )
-    right = want.expected[quantity]
-    if _close(theirs, ours, want.bound(quantity), right, want.precision):
-        return True
-    return _close(theirs, ours, want.generous[quantity], right, want.precision)
-
-
-def _close(
-    theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray, precision: Precision
-) -> bool:
-    """Whether two results agree but for rounding.
-
-    A mistake makes numbers of another size than the right ones, and rounds in proportion: the
-    bound of the right computation is scaled by how much larger the mistaken result is.
-    """
-    with np.errstate(all="ignore"):
-        difference = np.abs(theirs - ours)
-        if bool((difference <= _SLACK * bound).all()):
-            return True
-        size = np.maximum(np.abs(ours), np.abs(theirs))
-        size = np.where(np.isfinite(size), size, 0.0)
-        axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
-        largest = size.max(axis=axes, keepdims=True)
-        growth = largest / np.abs(right).max(axis=axes, keepdims=True)
-        growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
-        room = _SLACK * (bound * growth + 64 * precision.unit_roundoff * largest)
-        agree = (difference <= room) | (theirs == ours) | np.isinf(bound)
-        agree |= np.isnan(theirs) & np.isnan(ours)
-    return bool(agree.all())

@@ -345,15 +345,17 @@ def _checked(
         raise SubjectError(
             "unusable_result", f"{name} has dtype {value.dtype}, but should be real numbers"
         )
-    allowed = {shape}
-    if ndim:
-        features = shape[0]
-        allowed |= {(1, features), (1, features) + (1,) * (ndim - 2)}
-        if features == 1:
-            allowed.add(())
-    if value.shape not in allowed:
+    if value.shape != shape and value.shape not in _other_shapes(shape, ndim):
         raise SubjectError(
             "unusable_result", f"{name} has shape {value.shape}, but should have shape {shape}"
         )
     dtype = np.float64 if value.dtype.kind != "f" or value.dtype.itemsize > 8 else value.dtype
     return np.array(value, dtype=dtype, subok=False).reshape(shape)
+
+
+def _other_shapes(shape: tuple[int, ...], ndim: int) -> set[tuple[int, ...]]:
+    if not ndim:
+        return set()
+    features = shape[0]
+    alone: set[tuple[int, ...]] = {()} if features == 1 else set()
+    return alone | {(1, features), (1, features) + (1,) * (ndim - 2)}

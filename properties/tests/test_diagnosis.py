@@ -9,11 +9,13 @@ import pytest
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
 from bn_oracle.faults import BY_ID, FAULTS, Fault
 from bn_oracle.variation import Step, Trace
+from bn_properties.answers import answer
 from bn_properties.cases import draw_cases
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Observations, OracleAnswers, allowed, scan
 from bn_properties.diagnosis import Diagnosis, varied
-from bn_properties.scenario import Subject
+from bn_properties.scenario import Infer, Quantity, Scenario, Subject, Train
+from bn_properties.subject import Setup
 from bn_properties.verdicts import Cause
 from numpy.typing import NDArray
 
@@ -114,3 +116,25 @@ def test_rounding_does_not_hide_a_mistake() -> None:
             seen(case.training)
     found = diagnosis(CMU_HW1P1, 0).causes(list(seen.kept.values()), seen)
     assert ["gamma-gradient-averaged"] == [cause.fault for cause in found]
+
+
+def test_a_mistake_in_the_layout_is_named_though_its_rounding_is_that_of_other_features() -> None:
+    def closed_form(t: Trace) -> NDArray[np.float64]:
+        mean_gu = (t.g * t.u).mean(axis=0)
+        return np.asarray(t.gamma / t.s * (t.g - t.g.mean(axis=0) - t.u * mean_gu))
+
+    reshaped = BY_ID["reshape-without-moving-channels"].replaces
+    found = causes(varied({**reshaped, "dz": closed_form}, CS231N, 2), CS231N, 2)
+    assert ["reshape-without-moving-channels"] == [cause.fault for cause in found]
+
+
+def test_normalised_statistics_may_be_off_by_a_batchs_rounding_after_inference_too() -> None:
+    batch = np.array([[0.0], [2e-4], [1e-4]])
+    steps = (Train(batch), Infer(batch), Train(batch[:2]), Infer(batch))
+    given, *after = answer(Scenario(Setup(1), (Infer(batch), *steps)), CMU_HW1P1)
+    statistics: tuple[Quantity, ...] = ("running_mean", "running_var")
+    for quantity in statistics:
+        assert (given.generous[quantity] == given.bound(quantity)).all()
+        for each in after:
+            room = each.generous[quantity] - each.bound(quantity)
+            assert np.allclose(room, (3 + 4) * 2.0**-53, rtol=0.01, atol=0.0)

@@ -9,12 +9,21 @@ from typing import Literal
 
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.catalogue import BY_ID, FAMILIES
+from bn_properties.invariant import Property
 from bn_properties.subject import Capability
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Argument = Literal["features", "momentum", "eps"]
+"""What a constructor may be given."""
+Role = Literal["eps", "gamma", "beta", "dgamma", "dbeta", "running_mean", "running_var"]
+"""What an attribute may hold."""
+Setting = Literal["eps", "momentum", "running_mean", "running_var"]
+"""What a dictionary of settings may hold."""
 
 
 class Limits(_Table):
@@ -44,16 +53,16 @@ class ClassInterface(_Table):
     kind: Literal["class", "module"]
     classes: tuple[str, ...]
     """Names the class goes by; the first that the file defines is taken."""
-    arguments: tuple[str, ...] = ("features",)
+    arguments: tuple[Argument, ...] = ("features",)
     """What the constructor takes by position: `features`, `momentum`, `eps`."""
-    keyword_arguments: dict[str, str] = {}
+    keyword_arguments: dict[str, Argument] = {}
     """What it takes by keyword: the keyword, and which of the above it is."""
     forward: tuple[str, ...] = ("forward",)
     backward: tuple[str, ...] = ("backward",)
     mode: tuple[Mode, ...] = ()
     output: tuple[str, ...] = ()
     """Attributes that hold the output when forward returns None."""
-    attributes: dict[str, tuple[str, ...]] = {}
+    attributes: dict[Role, tuple[str, ...]] = {}
     """For each role (gamma, dbeta, running_mean, …) the names it goes by."""
     inference_backward: tuple[str, ...] = ()
     """Methods that differentiate inference; a module needs none."""
@@ -86,7 +95,7 @@ class FunctionInterface(_Table):
     backward: str
     identified_by: tuple[str, ...]
     """The functions of which a file must define one for the part to be there."""
-    settings: dict[str, str]
+    settings: dict[str, Setting]
     """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
     train_mode: str
     infer_mode: str
@@ -118,6 +127,11 @@ class Part(_Table):
     """Which families of properties apply."""
     interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
 
+    def asks(self, property_: Property) -> bool:
+        """Whether a property applies to it: its family, and what its interface offers."""
+        offered = property_.needs is None or property_.needs in self.interface.offers
+        return property_.family in self.families and offered
+
     @property
     def names(self) -> tuple[str, ...]:
         """The class or function names by which the part is recognised."""
@@ -147,20 +161,38 @@ class Course(_Table):
             raise ValueError(
                 f"profile is {self.profile!r}, but must be one of {_list(CONVENTIONS)}"
             )
-        parts = {part.id for part in self.parts}
-        for key, points in self.points.items():
-            part, _, name = key.rpartition("/")
-            if name not in BY_ID:
-                raise ValueError(f"points: {name!r} is not a property")
-            if part and part not in parts:
-                raise ValueError(f"points: {part!r} is not a part; the parts are {_list(parts)}")
-            if not 0 <= points < float("inf"):
-                raise ValueError(f"points: {key} is worth {points}, but must be worth at least 0")
-        for part_ in self.parts:
-            for family in part_.families:
+        names = [part.id for part in self.parts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"parts: the id {name!r} is there twice, but must be there once")
+        for part in self.parts:
+            for family in part.families:
                 if family not in FAMILIES:
                     raise ValueError(f"families: {family!r} is none of {_list(FAMILIES)}")
+            if (part.interface.kind == "module") != (self.runtime == "torch"):
+                raise ValueError(
+                    f"part {part.id!r} has kind {part.interface.kind!r} and the course runtime "
+                    f"{self.runtime!r}: a module needs runtime 'torch', and that needs modules"
+                )
+        for key, points in self.points.items():
+            self._check_points(key, points)
         return self
+
+    def _check_points(self, key: str, points: float) -> None:
+        """Refuse points for what is no property, or what no part can earn."""
+        id_, _, name = key.rpartition("/")
+        if name not in BY_ID:
+            raise ValueError(f"points: {name!r} is not a property")
+        ids = [part.id for part in self.parts]
+        if id_ and id_ not in ids:
+            raise ValueError(f"points: {id_!r} is not a part; the parts are {_list(ids)}")
+        if id_ == ids[0]:
+            raise ValueError(f"points: {key} names the first part, whose properties need no prefix")
+        if not 0 <= points < float("inf"):
+            raise ValueError(f"points: {key} is worth {points}, but must be worth at least 0")
+        earning = [p for p in self.parts if (p.id == id_ if id_ else p.group == self.main_group)]
+        if not any(part.asks(BY_ID[name]) for part in earning):
+            raise ValueError(f"points: {key} is asked of no part, so nobody could earn them")
 
     @property
     def convention(self) -> Convention:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bn_grading.bank import CaseBank
-from bn_grading.courses import Course, find
+from bn_grading.courses import Course, CourseError, find
 from bn_grading.grade import grade
 from bn_grading.submissions import single
 from bn_oracle.faults import BY_ID
@@ -75,6 +75,43 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
         "population.unbiased_variance",
         "population.ragged_batches",
     } == absent
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('gamma = ["gamma"]', 'scale = ["gamma"]', "parts.0.interface.class.attributes.scale"),
+        ('arguments = ["features", "momentum"]', 'arguments = ["width"]', "'features', 'momentum'"),
+        ('kind = "class"', 'kind = "module"', "a module needs runtime 'torch'"),
+        ('profile = "cmu-hw1p1"', 'profile = "cmu"', "profile is 'cmu', but must be one of"),
+        ('population = ["population"]\n', "", "population.unbiased_variance is asked of no part"),
+        ('"training.agreement" = 4', '"training.agrement" = 4', "'training.agrement' is not a"),
+        ('"training.agreement" = 4', '"training.agreement" = -1', "at least 0"),
+        ('"training.agreement" = 4', '"spatial/training.agreement" = 4', "the parts are layer"),
+        ('"training.agreement" = 4', '"layer/training.agreement" = 4', "need no prefix"),
+        ("[points]", "[marks]", "points: Field required"),
+    ],
+)
+def test_a_course_file_that_is_wrong_says_where_in_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = LECTURE.with_suffix(".toml").read_text("utf-8")
+    assert text.count(old) == 1
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(CourseError) as caught:
+        find(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_parts_of_one_id_are_refused(tmp_path: Path) -> None:
+    text = LECTURE.with_suffix(".toml").read_text("utf-8")
+    part = text[text.index("[[parts]]") : text.index("[points]")]
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace("[points]", part + "[points]"), "utf-8")
+    with pytest.raises(CourseError, match="'layer' is there twice"):
+        find(str(path))
 
 
 def test_a_mistake_that_costs_nothing_is_said_to() -> None:

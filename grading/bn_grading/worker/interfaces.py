@@ -108,8 +108,17 @@ def _has_default(method: Any, mode: Any) -> bool:
     )
 
 
+_constructors: dict[Any, list[str]] = {}
+
+
 def _keyword_only(cls: Any) -> list[str]:
     """Return the constructor's keyword-only parameters, if it takes one by position."""
+    if id(cls) not in _constructors:
+        _constructors[id(cls)] = _find_keyword_only(cls)
+    return _constructors[id(cls)]
+
+
+def _find_keyword_only(cls: Any) -> list[str]:
     try:
         parameters = list(inspect.signature(cls).parameters.values())
     except (TypeError, ValueError):

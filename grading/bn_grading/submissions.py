@@ -11,6 +11,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from bn_grading.courses import Course, Part
@@ -77,7 +78,7 @@ def single(name: str) -> Submission:
     """Return the one submission that `name` is: a file, its folder, file.py:Class or package.Class.
 
     Raises:
-        PathError: there is no such file.
+        PathError: there is no such file, or no such module.
     """
     path = Path(name)
     if path.is_file() and path.suffix != ".py":
@@ -92,6 +93,9 @@ def single(name: str) -> Submission:
         return Submission(f"{read.id}:{wanted}", name, read.files, read.sha256, wanted=wanted)
     if _DOTTED.match(name) and not name.endswith(".py"):
         module, _, wanted = name.rpartition(".")
+        top = module.partition(".")[0]
+        if top != "torch" and find_spec(top) is None:  # torch has an extra, and its own sentence
+            raise PathError(f"{name}: there is no such file, and no module {top} to import")
         sha = hashlib.sha256(name.encode()).hexdigest()
         return Submission(name, name, {}, sha, module=module, wanted=wanted)
     raise PathError(f"{name} does not exist")
@@ -301,7 +305,7 @@ def parts_for(submission: Submission, course: Course) -> tuple[Part, ...]:
     wanted = submission.wanted
     if wanted is None:
         return course.parts
-    spatial = 2 if wanted.endswith("2d") else 0
+    spatial = {"2d": 2, "3d": 3}.get(wanted[-2:], 0)
     for part in course.parts:
         if part.spatial_axes == spatial and part.interface.kind != "functions":
             interface = part.interface.model_copy(update={"classes": (wanted,)})

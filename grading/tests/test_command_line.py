@@ -90,8 +90,9 @@ def test_check_of_a_correct_file_ends_with_zero(tmp_path: Path, fixtures_folder:
 
 
 @pytest.mark.torch
-def test_torch_itself_is_correct(tmp_path: Path) -> None:
-    done = run("check", "torch.nn.BatchNorm1d", cwd=tmp_path)
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_torch_itself_is_correct(tmp_path: Path, axes: int) -> None:
+    done = run("check", f"torch.nn.BatchNorm{axes}d", cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "20/20" in done.stdout
 
@@ -112,6 +113,7 @@ def test_a_torch_module_without_torch_is_not_graded_and_says_so(
     ("arguments", "expected"),
     [
         (["check", "missing.py"], "missing.py does not exist"),
+        (["check", "nomodule.Foo"], "no module nomodule to import"),
         (["grade", "missing"], "missing does not exist"),
         (["grade", "empty"], "empty holds no .py file"),
         (["check", "one.py", "--course", "nowhere"], "there is no course 'nowhere'"),

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bn_properties.cases import Case, small_integers
+from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, invariant
 from bn_properties.scenario import SYMBOLS, Population, Quantity, Scenario
 
 
 def _equal(case: Case) -> Scenario:
-    """Return three mini-batches of one size."""
-    others = (small_integers(case.index + number, case.x.shape) for number in (1, 2))
-    batches = (case.x, *(other.astype(case.x.dtype) for other in others))
+    """Return three mini-batches of one size, made of the case's two arrays of that size."""
+    batches = (case.x, case.grad, case.x + case.grad)
     return Scenario(case.parameters, (Population(batches),))
 
 
@@ -61,8 +60,7 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     """With a smaller last mini-batch, each instance still counts the same in the population mean."""  # noqa: E501
-    last = small_integers(case.index + 3, (1, *case.x.shape[1:])).astype(case.x.dtype) + 4
-    batches = (np.concatenate([case.x, case.x[:1]]), last)
+    batches = (np.concatenate([case.x, case.x[:1]]), case.more[0][:1])
     scenario = case.once(
         "ragged batches", lambda: Scenario(case.parameters, (Population(batches),))
     )

@@ -48,6 +48,8 @@ _BY_HAND = {
     "cs231n_layers:116:45:": "same value",
     "cs231n_transposed:8:34:": "same value",
     "cmu_jacobian:44:29:numerator dropped": "same value",
+    # The sum of the squares' route over the batch is that of Σ(z − μ).
+    "cs231n_graph:86:18:last term dropped": "vanishing term",
 }
 """Mutants that no rule reads off: looked at one by one."""
 
@@ -69,6 +71,13 @@ def explain(mutant: Mutant) -> str:
         ("sign cancels", mutant.operator in _SIGNS),
         ("same value", mutant.operator in ("name swapped", "attribute swapped")),
         ("commutes", "swapped" in mutant.operator),
+        ("broadcasts", mutant.before.removeprefix(mutant.after).startswith(" * np.ones(")),
+        ("same value", mutant.operator == "numerator dropped" and mutant.after[:3] == "1 /"),
+        # Any negative size stands for what is left; the only element is the first and the last.
+        ("same value", ".reshape(" in mutant.statement and mutant.after == "2"),
+        ("same value", mutant.operator == "constant minus one" and mutant.before == "0"),
+        ("overwritten", mutant.operator == "zeros to ones"),
+        ("read from the object", mutant.before.startswith("return ")),
     )
     return next((why for why, holds in rules if holds), "unexplained")
 

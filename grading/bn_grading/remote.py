@@ -135,7 +135,8 @@ class RemoteSubmission:
             raise self._exhausted()
         began = time.monotonic()
         try:
-            reply, results = self._worker.receive(operation, min(self._course.limits.call, left))
+            call = operation.replace("infer_backward", "backward in inference mode")
+            reply, results = self._worker.receive(call, min(self._course.limits.call, left))
         except SubjectError as error:
             if error.failure == "timeout" and left < self._course.limits.call:
                 raise self._exhausted() from error
@@ -271,8 +272,8 @@ def _requests(step: Step) -> list[Request]:
         case Population(batches):
             named = {f"batch{number}": batch for number, batch in enumerate(batches)}
             requests = [_request("population", **named)]
-        case Reread():
-            requests = [_request("reread")]
+        case Reread(what):
+            requests = [({"op": "reread", "what": what}, {})]
     return requests
 
 
@@ -382,6 +383,7 @@ class RemoteLayer:
     def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
         """Ask for the statistics of the population."""
         reply, results = self._next("population")
+        self._edited = _edited(reply)
         return Statistics(_value(reply, results, "mean"), _value(reply, results, "var"))
 
     def _gradient(self, operation: str, grad: AnyArray) -> Gradient:
@@ -394,8 +396,8 @@ class RemoteLayer:
         """Return the statistics that came with the latest forward."""
         return self._statistics
 
-    def reread(self) -> AnyArray:
-        """Ask for the array that the first training forward gave, as it is now."""
+    def reread(self, what: str) -> AnyArray:
+        """Ask for what the first call of a kind gave, as it is now."""
         reply, results = self._next("reread")
         out = _value(reply, results, "out")
         if isinstance(out, SubjectError):
@@ -416,7 +418,9 @@ class RemoteLayer:
 
 
 def _edited(reply: dict[str, Any]) -> frozenset[str]:
-    return frozenset(name for name in ("gamma", "beta") if name in (reply.get("edited") or ()))
+    return frozenset(
+        name for name in ("gamma", "beta", "input") if name in (reply.get("edited") or ())
+    )
 
 
 def _write_back(given: AnyArray, results: dict[str, AnyArray]) -> None:

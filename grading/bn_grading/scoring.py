@@ -176,6 +176,7 @@ def _failure(state: Status, examined: Sequence[Examined]) -> str:
 
 def _sentence(title: str) -> str:
     """Make a sentence of a clause; one that begins with a symbol keeps it as it is."""
-    if title[:2].isascii() and (title[:2].isalpha() or title[:2] == "a "):
+    name = "_" in title.partition(" ")[0]  # an identifier stays as it is written
+    if not name and title[:2].isascii() and (title[:2].isalpha() or title[:2] == "a "):
         title = title[0].upper() + title[1:]
     return title if title.endswith(".") else title + "."

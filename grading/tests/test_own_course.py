@@ -58,6 +58,9 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
         'inference_backward = ["backward_inference"]\n',
         'cumulative = "required"\n',
         'population = ["population"]\n',
+        '"inference.gradient" = 2\n',
+        '"running.cumulative_average" = 2\n',
+        '"population.unbiased_variance" = 2\n',
     ):
         assert line in text
         text = text.replace(line, "")
@@ -74,6 +77,7 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
         "population.mean_of_means",
         "population.unbiased_variance",
         "population.ragged_batches",
+        "population.stateless",
     } == absent
 
 

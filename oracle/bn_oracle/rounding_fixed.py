@@ -117,22 +117,28 @@ def inference_gradients(
     eps: float,
     precision: Precision,
     *,
+    mean_error: Array | float = 0.0,
+    var_error: Array | float = 0.0,
     channel_axis: int = 1,
 ) -> tuple[Array, Array, Array]:
-    """Bound the errors of ∂z = γG/s, ∂γ = ΣG(z−μ)/s and ∂β = ΣG with the statistics held fixed."""
+    """Bound the errors of ∂z = γG/s, ∂γ = ΣG(z−μ)/s and ∂β = ΣG with the statistics held fixed.
+
+    `mean_error` and `var_error` bound the errors that the running statistics bring with them.
+    """
     tiny = precision.subnormal
     rows, g = (arrays.to_rows(array, channel_axis) for array in (z, grad))
     n, size = rows.shape[0], np.abs(g)
     std = np.sqrt(var + eps)
-    k = _given(var, 0.0, eps, precision)
+    k = _given(var, var_error, eps, precision)
     scale = np.abs(gamma) / std
     inverse = inverse_root(k, precision, 6)  # five as in `inference`, and the product with G
     dz = scale * size * inverse + tiny * (1 + np.abs(gamma) + size + 1 / std)
-    # u: μ rounded to the dtype, one difference; then 1/s. The sum as in training, or cancelling,
-    # ΣGz − μΣG: N and one, N+1 and one, on |z| + |μ|.
+    # u: μ with its error, rounded to the dtype, one difference; then 1/s. The sum as in training,
+    # or cancelling, ΣGz − μΣG: N and one, N+1 and one, on |z| + |μ|.
     sums = precision.roundings(n + 3)
-    apart = np.abs(rows) + np.abs(mean)
-    dgamma = (size * (sums * apart + inverse * np.abs(rows - mean))).sum(axis=0) / std
+    apart = np.abs(rows) + np.abs(mean) + mean_error
+    off = sums * apart + inverse * np.abs(rows - mean) + mean_error
+    dgamma = (size * off).sum(axis=0) / std
     dgamma = dgamma * (1 + inverse) + (n / 2 + 1) * tiny * (2 + 1 / std + size.max(axis=0))
     dbeta = precision.roundings(n + 2) * size.sum(axis=0)
     most = n * size.max(axis=0) * np.maximum(1, apart.max(axis=0)) * np.maximum(1, 1 / std)

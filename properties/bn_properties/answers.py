@@ -29,6 +29,8 @@ from bn_properties.scenario import (
 )
 from bn_properties.subject import AnyArray
 
+_GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -119,7 +121,7 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
         {"stable": (zero, zero), "one-pass": (zero, zero)},
     )
     answers: list[Answer] = []
-    first: Answer | None = None
+    first: dict[str, Answer] = {}
     latest: Answer | None = None
     for step in scenario.steps:
         if isinstance(step, Train):
@@ -128,35 +130,38 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
             if setup.cumulative:
                 keep = cumulative_keep(state.batches)
             latest = _train(record, step.grad, state, keep, convention, precision)
-            first = first or latest
             answers.append(latest)
+            first.setdefault("train", latest)
+            if step.grad is not None:
+                first.setdefault("backward", latest)
         elif isinstance(step, Infer):
             answers.append(_infer(step, gamma, beta, eps, state))
+            first.setdefault("infer", answers[-1])
         elif isinstance(step, Population):
             answers.append(_population(step))
         elif isinstance(step, Elsewhere | Move):
             if isinstance(step, Move):
                 gamma, beta = _or(step.gamma, gamma), _or(step.beta, beta)
             answers.append(Answer({}, {}, {}, None, None, PRECISIONS["float64"]))
+        elif isinstance(step, Reread):
+            answers.append(_again(first[step.what], "dz" if step.what == "backward" else "out"))
         else:
-            assert first is not None, "a scenario trains before it asks for what training gave"
-            assert latest is not None
-            answers.append(_again(first if isinstance(step, Reread) else latest, step))
+            assert latest is not None, "a scenario trains before it asks for a gradient"
+            answers.append(_backward(latest, step))
+            first.setdefault("backward", answers[-1])
     return tuple(answers)
 
 
-def _again(latest: Answer, step: Backward | Reread) -> Answer:
-    """Answer for what refers to an earlier training-mode forward."""
-    if isinstance(step, Reread):
-        names: tuple[Quantity, ...] = ("out",)
-        return Answer(
-            {name: latest.expected[name] for name in names},
-            {name: latest.stable[name] for name in names},
-            {name: latest.one_pass[name] for name in names},
-            None,
-            None,
-            latest.precision,
-        )
+def _again(first: Answer, name: Quantity) -> Answer:
+    """Answer for what an earlier call gave."""
+    expected, stable, one_pass = (
+        {name: each[name]} for each in (first.expected, first.stable, first.one_pass)
+    )
+    return Answer(expected, stable, one_pass, None, None, first.precision)
+
+
+def _backward(latest: Answer, step: Backward) -> Answer:
+    """Answer for a backward pass of the latest training-mode forward."""
     record = latest.record
     assert record is not None
     gradient = backward(record, step.grad)
@@ -312,18 +317,12 @@ def _infer(step: Infer, gamma: Array, beta: Array, eps: float, state: _State) ->
         gradient = infer_backward(z, gamma, state.mean, state.var, eps, grad)
         expected |= {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
         of = (z, grad, gamma, state.mean, state.var, eps)
-        both = zip(
-            rounding.inference_gradients(*of, precision),
-            rounding.inference_gradients(*of, FLOAT64),
-            strict=True,
-        )
-        room: dict[Quantity, Array] = dict(
-            zip(("dz", "dgamma", "dbeta"), (_both(*pair) for pair in both), strict=True)
-        )
-        if any(error.any() for error in state.errors["stable"]):
-            # Statistics that training left bring errors, which these bounds do not carry.
-            room = {name: np.full_like(bound, np.inf) for name, bound in room.items()}
-        for into in bounds.values():
-            into.update(room)
+        straight = rounding.inference_gradients(*of, FLOAT64)
+        for algorithm, (mean_error, var_error) in state.errors.items():
+            theirs = rounding.inference_gradients(
+                *of, precision, mean_error=mean_error, var_error=var_error
+            )
+            for name, bound, rounded in zip(_GRADIENTS, theirs, straight, strict=True):
+                bounds[algorithm][name] = _both(bound, rounded)
     stable, one_pass = bounds["stable"], bounds["one-pass"]
     return Answer(expected, stable, one_pass, None, None, precision, state.largest_batch)

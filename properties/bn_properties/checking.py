@@ -194,7 +194,8 @@ def scan(
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)
-        if failing is not None and failing.error is not None and needs in subject.may_refuse:
+        refused = failing is not None and failing.error is not None and ratio is None
+        if failing is not None and failing.error and refused and needs in subject.may_refuse:
             for scenario in failing.asked:  # what may be refused was not asked
                 seen.kept.pop(scenario.key, None)
             return _not_applicable(property_, f"it has none: {failing.error.message}")

@@ -77,17 +77,17 @@ class VariedLayer:
     def __init__(self, variation: Variation) -> None:
         """Wrap `variation`."""
         self._variation = variation
-        self._first: AnyArray | None = None
+        self._first: dict[str, AnyArray] = {}
 
     def train(self, x: AnyArray) -> AnyArray:
         """Forward in training mode."""
         out = np.asarray(_guarded(lambda: self._variation.train(x)))
-        self._first = out if self._first is None else self._first
+        self._first.setdefault("train", out)
         return out
 
-    def reread(self) -> AnyArray:
-        """Return the first training output; no step of a variation writes into it."""
-        return np.zeros(0) if self._first is None else self._first
+    def reread(self, what: str) -> AnyArray:
+        """Return what the first call of a kind gave; no step of a variation writes into it."""
+        return self._first.get(what, np.zeros(0))
 
     def move(self, gamma: AnyArray, beta: AnyArray) -> None:
         """Set other parameters."""
@@ -103,11 +103,14 @@ class VariedLayer:
     def backward(self, grad: AnyArray) -> Gradient:
         """Differentiate the latest training forward."""
         gradients = _guarded(lambda: self._variation.backward(grad))
+        self._first.setdefault("backward", np.asarray(gradients[0]))
         return Gradient(*(np.asarray(value) for value in gradients))
 
     def infer(self, x: AnyArray) -> AnyArray:
         """Forward in inference mode."""
-        return np.asarray(_guarded(lambda: self._variation.infer(x)))
+        out = np.asarray(_guarded(lambda: self._variation.infer(x)))
+        self._first.setdefault("infer", out)
+        return out
 
     def infer_backward(self, grad: AnyArray) -> Gradient:
         """Differentiate the latest inference-mode forward."""
@@ -241,12 +244,16 @@ class Diagnosis:
         self, likely: Sequence[Explanation], observed: Sequence[Observation]
     ) -> Iterator[Explanation]:
         """Two faults of different steps, one of which explains a wrong output by itself."""
+        tried: set[frozenset[str]] = set()
         for first in likely:
             if not self._helps(first, observed):
                 continue
             for second in likely:
-                if not first.faults[0].replaces.keys() & second.faults[0].replaces.keys():
-                    yield self._explanation(*first.faults, *second.faults)
+                ids = frozenset((first.key, second.key))
+                if ids in tried or first.faults[0].replaces.keys() & second.faults[0].replaces:
+                    continue
+                tried.add(ids)
+                yield self._explanation(*first.faults, *second.faults)
 
     def _helps(self, each: Explanation, observed: Sequence[Observation]) -> bool:
         """Whether a fault puts some kind of output right, throughout, that the oracle misses."""

@@ -63,9 +63,9 @@ class _Wrapped:
         """Return the statistics of the population."""
         return self.inner.population(batches)
 
-    def reread(self) -> AnyArray:
-        """Return the latest training output."""
-        return self.inner.reread()
+    def reread(self, what: str) -> AnyArray:
+        """Return what the first call of a kind gave."""
+        return self.inner.reread(what)
 
     def elsewhere(self, x: AnyArray) -> None:
         """Another layer trains; it shares nothing with this one."""
@@ -100,13 +100,84 @@ class _EditsParameters(_Wrapped):
 
 
 class _ReusesOutput(_Wrapped):
-    def reread(self) -> AnyArray:
-        return self.inner.reread() + 1
+    """Writes the next output into the array of the first: of one kind of call."""
+
+    what = "train"
+
+    def reread(self, what: str) -> AnyArray:
+        return self.inner.reread(what) + (what == self.what)
+
+
+class _ReusesPrediction(_ReusesOutput):
+    what = "infer"
+
+
+class _ReusesGradient(_ReusesOutput):
+    what = "backward"
 
 
 class _KeepsParameters(_Wrapped):
     def move(self, gamma: AnyArray, beta: AnyArray) -> None:
         pass
+
+
+class _KeepsParametersForInference(_Wrapped):
+    """Inference goes on with the parameters that the layer was made with."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._made = varied_layer({}, convention, setup)
+
+    def train(self, x: AnyArray) -> AnyArray:
+        self._made.train(x)
+        return self.inner.train(x)
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        return self._made.infer(x)
+
+
+class _EditsInputLater(_Wrapped):
+    """Inference overwrites the caller's array once the layer has trained."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._trained = False
+
+    def train(self, x: AnyArray) -> AnyArray:
+        self._trained = True
+        return self.inner.train(x)
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        out = self.inner.infer(x)
+        if self._trained:
+            x += 1
+        return out
+
+
+class _FirstInFirstOut(_Wrapped):
+    """Backward takes the oldest forward that had no backward yet."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._waiting: list[VariedLayer] = []
+
+    def train(self, x: AnyArray) -> AnyArray:
+        self._waiting.append(varied_layer({}, self.convention, self.setup))
+        self._waiting[-1].train(x)
+        return self.inner.train(x)
+
+    def backward(self, grad: AnyArray) -> Gradient:
+        oldest = self._waiting.pop(0) if len(self._waiting) > 1 else self.inner
+        return oldest.backward(grad)
+
+
+class _PopulationTrains(_Wrapped):
+    """Asking for the population's statistics moves the running ones."""
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+        for batch in batches:
+            self.inner.train(batch)
+        return self.inner.population(batches)
 
 
 class _OtherDefaults(_Wrapped):
@@ -255,6 +326,42 @@ HABITS = (
         "the array that was returned is written to again",
         "hygiene.output_kept",
         _ReusesOutput,
+    ),
+    Habit(
+        "reuses-prediction",
+        "the array that inference returned is written to again",
+        "hygiene.output_kept",
+        _ReusesPrediction,
+    ),
+    Habit(
+        "reuses-gradient",
+        "the array that backward returned is written to again",
+        "hygiene.output_kept",
+        _ReusesGradient,
+    ),
+    Habit(
+        "edits-input-later",
+        "inference overwrites its input once the layer has trained",
+        "hygiene.input_unmodified",
+        _EditsInputLater,
+    ),
+    Habit(
+        "first-in-first-out",
+        "backward takes the oldest forward that had no backward yet",
+        "hygiene.latest_forward",
+        _FirstInFirstOut,
+    ),
+    Habit(
+        "population-trains",
+        "asking for the population's statistics moves the running ones",
+        "population.stateless",
+        _PopulationTrains,
+    ),
+    Habit(
+        "keeps-parameters-for-inference",
+        "inference keeps the parameters that the layer was made with",
+        "hygiene.current_parameters",
+        _KeepsParametersForInference,
     ),
     Habit(
         "keeps-parameters",

@@ -8,7 +8,7 @@ known mistake.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal, Protocol
@@ -81,7 +81,10 @@ class Elsewhere:
 
 @dataclass(frozen=True, eq=False)
 class Reread:
-    """The array that the layer's first training-mode forward gave is looked at again."""
+    """The array that the layer's first call of a kind gave is looked at again."""
+
+    what: Literal["train", "backward", "infer"] = "train"
+    """Which call; of a backward it is dz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +167,21 @@ class Seen:
 def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
     """Take `layer` through the scenario's steps; failures stand in what is seen."""
     seen: list[Seen] = []
-    x: AnyArray = np.zeros((0, scenario.setup.features))
+    shapes: dict[str, tuple[int, ...]] = {}
     for step in scenario.steps:
         if isinstance(step, Train | Infer):
             seen.append(_forward(layer, scenario.setup.features, step))
-            x = step.x
+            shapes.setdefault("train" if isinstance(step, Train) else "infer", step.x.shape)
+            if isinstance(step, Train):
+                shapes.setdefault("backward", step.x.shape)
         elif isinstance(step, Backward):
             answers, edited = _backward(layer, scenario.setup.features, step)
             seen.append(Seen(answers, edited))
+            shapes.setdefault("backward", step.grad.shape)
         elif isinstance(step, Population):
             seen.append(_population(layer, scenario.setup.features, step))
         else:
-            seen.append(_aside(layer, step, x.shape))
+            seen.append(_aside(layer, step, shapes))
         error = seen[-1].error
         if error is not None:
             return (*seen, *(_nothing(later, error) for later in scenario.steps[len(seen) :]))
@@ -243,8 +249,10 @@ class InProcess:
 
 def _nothing(step: Step, error: SubjectError) -> Seen:
     names: tuple[Quantity, ...] = ()
-    if isinstance(step, Train | Infer | Reread):
+    if isinstance(step, Train | Infer):
         names += ("out", "running_mean", "running_var")
+    if isinstance(step, Reread):
+        names += ("out", "dz")
     if isinstance(step, Train | Infer | Backward) and step.grad is not None:
         names += ("dz", "dgamma", "dbeta")
     if isinstance(step, Population):
@@ -296,20 +304,26 @@ def _backward(
 
 
 def _population(layer: Layer, features: int, step: Population) -> Seen:
+    batches = tuple(batch.copy() for batch in step.batches)
     try:
-        found = layer.population(tuple(batch.copy() for batch in step.batches))
+        found = layer.population(batches)
     except SubjectError as error:
         return _nothing(step, error)
     ndim = step.batches[0].ndim
+    pairs = zip(batches, step.batches, strict=True)
+    changed = any(batch.tobytes() != given.tobytes() for batch, given in pairs)
     return Seen(
         {
             "population_mean": _attempt("population_mean", found.mean, (features,), ndim),
             "population_var": _attempt("population_var", found.var, (features,), ndim),
-        }
+        },
+        layer.edited() | ({"input"} if changed else set()),
     )
 
 
-def _aside(layer: Layer, step: Elsewhere | Reread | Move, shape: tuple[int, ...]) -> Seen:
+def _aside(
+    layer: Layer, step: Elsewhere | Reread | Move, shapes: Mapping[str, tuple[int, ...]]
+) -> Seen:
     try:
         if isinstance(step, Elsewhere):
             layer.elsewhere(step.x.copy())
@@ -317,7 +331,8 @@ def _aside(layer: Layer, step: Elsewhere | Reread | Move, shape: tuple[int, ...]
         if isinstance(step, Move):
             layer.move(step.gamma.copy(), step.beta.copy())
             return Seen({})
-        return Seen({"out": _checked("out", layer.reread(), shape)})
+        name: Quantity = "dz" if step.what == "backward" else "out"
+        return Seen({name: _checked(name, layer.reread(step.what), shapes[step.what])})
     except SubjectError as error:
         return _nothing(step, error)
 

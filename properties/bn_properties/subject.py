@@ -110,8 +110,8 @@ class Layer(Protocol):
         """Return the statistics of the population that `batches` are samples of."""
         ...
 
-    def reread(self) -> AnyArray:
-        """Return the array that the first `train` gave, as it is now."""
+    def reread(self, what: str) -> AnyArray:
+        """Return the array that the first `train`, `backward` (its dz) or `infer` gave, as it is now."""  # noqa: E501
         ...
 
     def elsewhere(self, x: AnyArray) -> None:

@@ -51,7 +51,7 @@ def job(sources: tuple[str, ...], name: str, course: Course) -> Job:
     parts = tuple(
         Asked(
             part.interface.model_dump(mode="json"),
-            part.families == ("backward",),
+            "training" not in part.families,
             part.required,
             situations(part.spatial_axes, defaults),
         )

@@ -29,12 +29,13 @@ class Worker:
         self._filename = ""
         self._layer: interfaces.Layer | None = None
         self._make: Callable[[], interfaces.Layer] | None = None
-        self._out: Any = None
+        self._first: dict[str, Any] = {}
 
     def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
         """Do one operation and return the frame that answers it."""
         reply: dict[str, Any] = {}
         results: dict[str, NDArray[Any]] = {}
+        call = header["op"].replace("infer_backward", "backward in inference mode")
         try:
             getattr(self, f"_{header['op']}")(header, arrays, reply, results)
         except loading.LoadError as error:
@@ -45,12 +46,12 @@ class Worker:
             reply["error"] = ["unusable_result", str(error)]
         except NotImplementedError as error:
             text = loading.explain(error, self._filename)
-            reply["error"] = ["not_implemented", f"{header['op']} raises {text}"]
+            reply["error"] = ["not_implemented", f"{call} raises {text}"]
         except SystemExit as error:
-            reply["error"] = ["raised", f"{header['op']} calls sys.exit({error.code!r})"]
+            reply["error"] = ["raised", f"{call} calls sys.exit({error.code!r})"]
         except BaseException as error:
             text = loading.explain(error, self._filename)
-            reply["error"] = ["raised", f"{header['op']} raises: {text}"]
+            reply["error"] = ["raised", f"{call} raises: {text}"]
         return wire.encode(reply, results)
 
     def _load(
@@ -89,7 +90,7 @@ class Worker:
         setup = {**header["setup"], **arrays}
         self._make = lambda: interfaces.construct(spec, self._names, setup)
         self._layer = self._make()
-        self._out = None
+        self._first = {}
 
     def _move(
         self,
@@ -118,7 +119,7 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        results["out"] = plain("the output", self._out)
+        results["out"] = plain("what was returned", self._first.get(header["what"]))
 
     def _current(self) -> interfaces.Layer:
         if self._layer is None:
@@ -133,7 +134,7 @@ class Worker:
         results: dict[str, NDArray[Any]],
     ) -> None:
         out = self._forward(self._current().train, arrays["x"], reply, results)
-        self._out = out if self._out is None else self._out
+        self._first.setdefault("train", out)
 
     def _infer(
         self,
@@ -145,7 +146,7 @@ class Worker:
         infer = self._current().infer
         if header.get("differentiable"):
             infer = partial(infer, differentiable=True)
-        self._forward(infer, arrays["x"], reply, results)
+        self._first.setdefault("infer", self._forward(infer, arrays["x"], reply, results))
 
     def _infer_backward(
         self,
@@ -163,7 +164,10 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
+        before = [batch.tobytes() for batch in arrays.values()]
         found = self._current().population(list(arrays.values()))
+        if before != [batch.tobytes() for batch in arrays.values()]:
+            reply["edited"] = ["input"]
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise Unusable("the population's statistics should be two things: mean, variance")
         self._collect(dict(zip(("mean", "var"), found, strict=True)), reply, results)
@@ -211,7 +215,9 @@ class Worker:
         results: dict[str, NDArray[Any]],
     ) -> None:
         before, parameters = grad.tobytes(), self._current().parameters()
-        self._collect(call(grad), reply, results)
+        gradients = call(grad)
+        self._first.setdefault("backward", gradients["dz"])
+        self._collect(gradients, reply, results)
         self._note_edits(parameters, reply)
         if grad.tobytes() != before:
             results["input"] = grad

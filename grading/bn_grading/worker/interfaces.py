@@ -87,17 +87,33 @@ def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
     return cls(*arguments, **keywords)
 
 
-_modes: dict[Any, Any] = {}
+_modes: dict[Any, list[Any]] = {}
 
 
-def _mode(function: Any, spec: Spec) -> Any:
-    """Return the course's mode whose argument `function` takes; None when it takes none."""
+def _possible_modes(function: Any, spec: Spec) -> list[Any]:
+    """Return the course's modes whose argument `function` may take, the likeliest first.
+
+    A decorator's `**kwargs` may hide any of them; which it is shows when it is called.
+    """
     if function not in _modes:
         parameters = inspect.signature(function).parameters
+        named = [mode for mode in spec["mode"] if mode["argument"] in parameters]
         takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-        found = (mode for mode in spec["mode"] if takes_any or mode["argument"] in parameters)
-        _modes[function] = next(found, None)
+        _modes[function] = named[:1] or (list(spec["mode"]) if takes_any else [])
     return _modes[function]
+
+
+def _call_in_mode(method: Any, x: NDArray[Any], modes: list[Any], value: str) -> Any:
+    """Call `method` with the first mode's argument that it knows; the others are forgotten."""
+    while True:
+        mode = modes[0]
+        try:
+            return method(x, **{mode["argument"]: mode[value]})
+        except TypeError as error:
+            unknown = f"unexpected keyword argument {mode['argument']!r}" in str(error)
+            if not unknown or len(modes) == 1:
+                raise
+            del modes[0]
 
 
 def _has_default(method: Any, mode: Any) -> bool:
@@ -162,13 +178,13 @@ class ClassLayer:
 
     def _forward(self, x: NDArray[Any], *, inference: bool) -> Any:
         method = self._method(self._spec["forward"])
-        mode = _mode(getattr(method, "__func__", method), self._spec)
-        if mode is None and inference:
+        modes = _possible_modes(getattr(method, "__func__", method), self._spec)
+        if not modes and inference:
             raise Absent("forward takes no argument for inference mode")
-        if self._bare and mode and not inference and _has_default(method, mode):
-            mode = None
-        keywords = {mode["argument"]: mode["infer" if inference else "train"]} if mode else {}
-        result = method(x, **keywords)
+        if not modes or (self._bare and not inference and _has_default(method, modes[0])):
+            result = method(x)
+        else:
+            result = _call_in_mode(method, x, modes, "infer" if inference else "train")
         if result is None:
             for name in self._spec["output"]:
                 if getattr(self._object, name, None) is not None:

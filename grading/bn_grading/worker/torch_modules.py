@@ -31,7 +31,8 @@ class ModuleLayer:
         self._module = make(spec, names, setup).double()
         for role in ("running_mean", "running_var"):
             tensor = self._tensor(role)
-            if isinstance(tensor, torch.Tensor):  # a plain attribute is out of .double()'s reach
+            if isinstance(tensor, torch.Tensor) and tensor.dtype != torch.float64:
+                # A plain attribute is out of .double()'s reach.
                 setattr(self._module, self._attribute(role), tensor.double())
         for role in ("gamma", "beta", "running_mean", "running_var"):
             if setup.get(role) is not None:
@@ -73,14 +74,17 @@ class ModuleLayer:
         self._module.train()
         self._module.zero_grad(set_to_none=True)
         self._trained = self._forward(x, grad=True)
-        return self._trained.out.detach().numpy().copy()
+        out = self._trained.out
+        if out.dtype != self._trained.x.dtype:
+            raise Unusable(f"the output is {out.dtype}, but should be {self._trained.x.dtype}")
+        return out.detach().numpy()
 
     def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
         """Forward in inference mode; `differentiable` as for a layer that is frozen."""
         self._module.eval()
         with torch.set_grad_enabled(differentiable):
             self._inferred = self._forward(x, grad=differentiable)
-        return self._inferred.out.detach().numpy().copy()
+        return self._inferred.out.detach().numpy()
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest training forward by autograd, or the module's own backward."""
@@ -88,7 +92,12 @@ class ModuleLayer:
 
     def infer_backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest inference."""
-        return self._differentiate(self._inferred, grad, "inference")
+        gradients = self._differentiate(self._inferred, grad, "inference")
+        # What has no gradient in training either is not implemented; here it is cut off.
+        for role in ("gamma", "beta"):
+            if self._tensor(role) is not None and gradients[f"d{role}"] is None:
+                raise Unusable(f"{self._attribute(role)} gets no gradient in inference mode")
+        return gradients
 
     def population(self, batches: list[NDArray[Any]]) -> Any:
         """Refuse: a module has no call for it."""
@@ -101,10 +110,12 @@ class ModuleLayer:
             raise Unusable(
                 f"the output in {mode} mode is cut off from the input: it has no gradient"
             )
-        # Gradients add up in .grad, and the graph goes after a backward: neither may show here.
+        # Gradients add up in .grad, which the caller clears.
         self._module.zero_grad(set_to_none=True)
         latest.x.grad = None
-        latest.out.backward(torch.from_numpy(grad).to(latest.out.dtype), retain_graph=True)
+        latest.out.backward(torch.from_numpy(grad).to(latest.out.dtype))
+        if latest.x.grad is None:
+            raise Unusable(f"the input gets no gradient in {mode} mode")
         return {
             "dz": self._numpy(latest.x.grad),
             "dgamma": self._numpy(getattr(self._tensor("gamma"), "grad", None)),
@@ -112,7 +123,20 @@ class ModuleLayer:
         }
 
     def statistics(self) -> Arrays:
-        """Read the running statistics."""
+        """Read the running statistics.
+
+        Raises:
+            Unusable: one is part of the graph, or a parameter that an optimiser would move.
+        """
+        for name in ("running_mean", "running_var"):
+            tensor = self._tensor(name)
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+                what = (
+                    "is a parameter, which an optimiser would move"
+                    if tensor.is_leaf
+                    else "is not detached: it keeps the graph of every batch"
+                )
+                raise Unusable(f"{name} {what}")
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
 
     def parameters(self) -> dict[str, bytes]:

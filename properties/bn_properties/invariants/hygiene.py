@@ -12,6 +12,7 @@ from bn_properties.scenario import (
     SYMBOLS,
     Backward,
     Elsewhere,
+    Infer,
     Move,
     Quantity,
     Reread,
@@ -24,12 +25,26 @@ _CALLER = "the caller still needs its arrays"
 _GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
 
 
+def _life(case: Case) -> Scenario:
+    """Return training, inference, other parameters, and both again."""
+    turned = Train(case.x[::-1] * -2, case.grad[::-1])
+    moved = Move(case.gamma + 1, case.beta - 2)
+    steps = (Train(case.x, case.grad), Infer(case.probe), moved, Infer(case.probe), turned)
+    return Scenario(case.full_setup, (*steps, Infer(case.probe)))
+
+
 def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
-    for scenario in (case.training, case.inference):
-        seen = ask.seen(scenario)[0]
-        seen.array("out")
-        edited = sorted(seen.edited & names)
-        what = f"number of edited arrays ({', '.join(edited) or 'none'})"
+    scenarios = [case.training, case.inference]
+    if case.index % 10 == 0 or case.example:
+        scenarios.append(case.once("life", lambda: _life(case)))
+    for scenario in scenarios:
+        seen = ask.seen(scenario)
+        edited: set[str] = set()
+        for step, each in zip(scenario.steps, seen, strict=True):
+            if not isinstance(step, Move):
+                each.array("out")
+            edited |= each.edited & names
+        what = f"number of edited arrays ({', '.join(sorted(edited)) or 'none'})"
         yield Check(what, np.array([float(len(edited))]), np.zeros(1), None)
 
 
@@ -60,36 +75,43 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     every=10,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
-    """The output that was returned does not change when its gradient is computed, or another batch comes."""  # noqa: E501
-    steps = (Train(case.x), Backward(case.grad), Train(case.x[::-1] * -2), Reread())
+    """What was returned does not change when its gradient is computed, or another batch comes."""
+    turned = Train(case.x[::-1] * -2, case.grad[::-1])
+    steps = (Train(case.x), Backward(case.grad), turned, Reread(), Reread("backward"))
     scenario = case.once("looked at again", lambda: Scenario(case.full_setup, steps))
     seen = ask.seen(scenario)
-    seen[1].array("dz")
+    gradient = seen[1].array("dz")
     first, again = seen[0].array("out"), seen[3].array("out")
     yield Check("the first output, looked at again", again, widen(first), None)
+    again = seen[4].array("dz")
+    yield Check("the first dz, looked at again", again, widen(gradient), None)
+    calls = (Infer(case.probe), Infer(case.probe[::-1] * -2), Reread("infer"))
+    predicted = case.once("inference again", lambda: Scenario(case.full_setup, calls))
+    shown = ask.seen(predicted)
+    first, again = shown[0].array("out"), shown[2].array("out")
+    yield Check("the first inference output, looked at again", again, widen(first), None)
 
 
 @invariant(
     "hygiene.current_parameters",
     equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
     source="an optimiser moves the parameters between two steps",
-    presupposes=("training.agreement", "backward.input_gradient"),
+    presupposes=("training.agreement", "backward.input_gradient", "inference.after_training"),
     every=10,
 )
 def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
-    """After the parameters were changed, output and gradient are computed with the new ones."""
-    step = Train(case.x, case.grad)
-    steps = (step, Move(case.gamma + 1, case.beta - 2), step)
-    scenario = case.once("moved parameters", lambda: Scenario(case.full_setup, steps))
-    seen, want = ask.seen(scenario)[2], ask.answer(scenario)[2]
-    quantities: tuple[Quantity, ...] = ("out", *_GRADIENTS)
-    for quantity in quantities:
-        yield Check(
-            f"{SYMBOLS[quantity]} with other parameters",
-            seen.array(quantity),
-            want.expected[quantity],
-            want.bound(quantity),
-        )
+    """After the parameters were changed, outputs of both modes and gradients are computed with the new ones."""  # noqa: E501
+    scenario = case.once("life", lambda: _life(case))
+    seen, answers = ask.seen(scenario), ask.answer(scenario)
+    trained: tuple[Quantity, ...] = ("out", *_GRADIENTS)
+    for step, mode, quantities in ((4, "training", trained), (3, "inference", trained[:1])):
+        for quantity in quantities:
+            yield Check(
+                f"{SYMBOLS[quantity]} in {mode} with other parameters",
+                seen[step].array(quantity),
+                answers[step].expected[quantity],
+                answers[step].bound(quantity),
+            )
 
 
 @invariant(
@@ -151,9 +173,10 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
     """A second backward for the same forward gives the same gradients, to the last bit: the first one edits nothing that forward kept."""  # noqa: E501
-    steps = (Train(case.x, case.grad), Backward(case.grad))
+    other = case.grad[::-1] + case.grad.dtype.type(1)
+    steps = (Train(case.x, case.grad), Backward(case.grad), Backward(other))
     scenario = case.once("backward twice", lambda: Scenario(case.full_setup, steps))
-    first, second = ask.seen(scenario)
+    first, second, third = ask.seen(scenario)
     for quantity in _GRADIENTS:
         kept, again = widen(first.array(quantity)), second.answers[quantity]
         if isinstance(again, SubjectError) and again.failure == "raised":
@@ -161,6 +184,14 @@ def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
         if not np.isfinite(kept).all():
             return  # agreement says so; NaN is not equal to itself
         yield Check(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept, None)
+    want = ask.answer(scenario)[2]
+    for quantity in _GRADIENTS:
+        yield Check(
+            f"{SYMBOLS[quantity]} of another upstream gradient",
+            third.array(quantity),
+            want.expected[quantity],
+            want.bound(quantity),
+        )
 
 
 @invariant(
@@ -173,12 +204,13 @@ def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
 def latest_forward(case: Case, ask: Ask) -> Iterator[Check]:
     """After another batch, the gradients are those of the latest batch, and of it alone."""
     other = case.more[0]
-    steps = (Train(other, np.ones_like(other)), Train(case.x, case.grad))
-    scenario = case.once("second batch", lambda: Scenario(case.full_setup, steps))
-    seen, want = ask.seen(scenario)[1], ask.answer(scenario)[1]
+    unasked = Train(case.x[::-1] * -2)  # no gradient is asked of this one
+    steps = (Train(other, np.ones_like(other)), unasked, Train(case.x, case.grad))
+    scenario = case.once("third batch", lambda: Scenario(case.full_setup, steps))
+    seen, want = ask.seen(scenario)[2], ask.answer(scenario)[2]
     for quantity in _GRADIENTS:
         yield Check(
-            f"{SYMBOLS[quantity]} of the second batch",
+            f"{SYMBOLS[quantity]} of the latest batch",
             seen.array(quantity),
             want.expected[quantity],
             want.bound(quantity),

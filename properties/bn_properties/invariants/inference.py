@@ -184,25 +184,32 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     r"\sum_i G_i\frac{z_i-\mu}{\sqrt{\sigma^2+\epsilon}}, \quad "
     r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
     source=IOFFE + ", differentiated with μ and σ² held fixed",
-    presupposes=("inference.affine_fold",),
+    presupposes=("inference.affine_fold", "inference.after_training"),
     every=5,
     needs="inference_gradient",
 )
 def gradient(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, the gradient goes straight through the line a·z + b: the statistics are constants."""  # noqa: E501
+    other = small_integers(case.index + 1, case.probe.shape).astype(case.probe.dtype)
+    steps = (Infer(case.x, case.grad), Train(case.more[0]), Infer(case.probe, other))
     scenario = case.once(
         "inference gradient",
-        lambda: Scenario(case.full_setup, (Infer(case.x, case.grad),)),
+        lambda: Scenario(case.full_setup, (*steps, Infer(case.x, case.grad))),
     )
-    seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
-    quantities: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
-    for quantity in quantities:
-        yield Check(
-            f"{SYMBOLS[quantity]} in inference mode",
-            seen.array(quantity),
-            want.expected[quantity],
-            want.bound(quantity),
-        )
+    seen = ask.seen(scenario)
+    quantities: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta", *_STATISTICS)
+    for step, got, want in zip(scenario.steps, seen, ask.answer(scenario), strict=True):
+        for quantity in quantities if isinstance(step, Infer) else ():
+            if quantity in want.expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} in inference mode",
+                    got.array(quantity),
+                    want.expected[quantity],
+                    want.bound(quantity),
+                )
+    edited = sorted(set().union(*(each.edited for each in seen)))
+    what = f"number of edited arrays ({', '.join(edited) or 'none'})"
+    yield Check(what, np.array([float(len(edited))]), np.zeros(1), None)
 
 
 PROPERTIES = (

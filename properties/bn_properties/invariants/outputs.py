@@ -9,13 +9,15 @@ import numpy as np
 
 from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, feature_sum, invariant, per_feature, widen
-from bn_properties.scenario import SYMBOLS, Quantity, Scenario, Train
+from bn_properties.scenario import SYMBOLS, Infer, Quantity, Scenario, Train
 from bn_properties.subject import Setup
 
 IOFFE = "Ioffe & Szegedy 2015, Algorithm 1"
 AGREES = ("training.agreement", "training.uses_eps")
 UNIT = 2.0**-53
 """The unit roundoff of the sums that the properties themselves make, in float64."""
+
+GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
 
 
 @invariant(
@@ -240,22 +242,29 @@ def every_instance_counts(case: Case, ask: Ask) -> Iterator[Check]:
     "training.defaults",
     equation=r"\gamma = 1,\ \beta = 0,\ \epsilon \text{, momentum and mode as the course says}",
     source="each course's interface",
-    presupposes=("training.agreement", "running.mean_recurrence", "running.variance_recurrence"),
+    presupposes=(
+        "training.agreement",
+        "backward.input_gradient",
+        "inference.after_training",
+        "running.mean_recurrence",
+        "running.variance_recurrence",
+    ),
     every=10,
 )
 def defaults(case: Case, ask: Ask) -> Iterator[Check]:
     """A layer on which nothing was set has γ = 1, β = 0, the course's ε and momentum, and trains where no mode is named."""  # noqa: E501
-    scenario = case.once("defaults", lambda: Scenario(Setup(case.features), (Train(case.x),)))
-    seen, want = ask.seen(scenario)[0], ask.answer(scenario)[0]
-    quantities: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
-    for quantity in quantities:
-        if quantity in want.expected:
-            yield Check(
-                f"{SYMBOLS[quantity]} of a layer with defaults",
-                seen.array(quantity),
-                want.expected[quantity],
-                want.bound(quantity),
-            )
+    steps = (Train(case.x, case.grad), Infer(case.probe), Train(case.x))
+    scenario = case.once("defaults", lambda: Scenario(Setup(case.features), steps))
+    quantities: tuple[Quantity, ...] = ("out", "running_mean", "running_var", *GRADIENTS)
+    for seen, want in zip(ask.seen(scenario), ask.answer(scenario), strict=True):
+        for quantity in quantities:
+            if quantity in want.expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} of a layer with defaults",
+                    seen.array(quantity),
+                    want.expected[quantity],
+                    want.bound(quantity),
+                )
 
 
 PROPERTIES = (

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bn_properties.cases import Case
-from bn_properties.invariant import Ask, Check, invariant
-from bn_properties.scenario import SYMBOLS, Population, Quantity, Scenario
+from bn_properties.invariant import Ask, Check, invariant, widen
+from bn_properties.scenario import SYMBOLS, Infer, Population, Quantity, Scenario, Train
 
 
 def _equal(case: Case) -> Scenario:
@@ -60,11 +60,50 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     """With a smaller last mini-batch, each instance still counts the same in the population mean."""  # noqa: E501
-    batches = (np.concatenate([case.x, case.x[:1]]), case.more[0][:1])
+    first, other = case.x[:1], case.more[0]
+    batches = (np.concatenate([case.x, first, first]), np.concatenate([other[:1], other[-1:]]))
     scenario = case.once(
         "ragged batches", lambda: Scenario(case.parameters, (Population(batches),))
     )
     yield from _compare(ask, scenario, "population_mean")
+    # Several weights are right for the variances of such batches: only nonsense can be told.
+    var = widen(ask.seen(scenario)[0].array("population_var"))
+    possible = np.where(np.isfinite(var) & (var >= 0), var, 0.0)
+    yield Check("population variance, which cannot be negative", var, possible, None)
 
 
-PROPERTIES = (mean_of_means, unbiased_variance, ragged_batches)
+@invariant(
+    "population.stateless",
+    equation=r"(\mu, \sigma^2) = f(\text{batches}), \quad (M, V) \text{ as they were}",
+    source="the population's statistics are asked for after training, and again later",
+    presupposes=("population.mean_of_means", "population.unbiased_variance"),
+    every=10,
+    needs="population",
+)
+def stateless(case: Case, ask: Ask) -> Iterator[Check]:
+    """The population's statistics depend on the batches alone; asking for them edits nothing and moves no running statistics."""  # noqa: E501
+    first, second = Population((case.x, case.grad)), Population((case.grad, case.x + case.grad))
+    steps = (Train(case.x), Infer(case.probe), first, second, Infer(case.probe))
+    scenario = case.once("population between", lambda: Scenario(case.parameters, steps))
+    seen, answers = ask.seen(scenario), ask.answer(scenario)
+    statistics: tuple[Quantity, ...] = ("population_mean", "population_var")
+    for number in (2, 3):
+        for quantity in statistics:
+            if quantity in answers[number].expected:
+                yield Check(
+                    f"{SYMBOLS[quantity]} after training",
+                    seen[number].array(quantity),
+                    answers[number].expected[quantity],
+                    answers[number].bound(quantity),
+                )
+    edited = sorted(seen[2].edited | seen[3].edited)
+    what = f"number of edited arrays ({', '.join(edited) or 'none'})"
+    yield Check(what, np.array([float(len(edited))]), np.zeros(1), None)
+    kept: tuple[Quantity, ...] = ("running_mean", "running_var")
+    for quantity in kept:
+        before, after = seen[1].array(quantity), seen[4].array(quantity)
+        name = f"{SYMBOLS[quantity]} after population statistics"
+        yield Check(name, after, widen(before), None)
+
+
+PROPERTIES = (mean_of_means, unbiased_variance, ragged_batches, stateless)

@@ -147,14 +147,17 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
 def cumulative_average(case: Case, ask: Ask) -> Iterator[Check]:
     """Without a momentum, the running statistics are the plain average of all batches' statistics."""  # noqa: E501
     setup = replace(case.parameters, keep=None, cumulative=True)
-    steps = tuple(Train(x) for x in (case.x, *case.more))
+    probe = Infer(case.probe)
+    later = tuple(Train(x) for x in case.more)
+    steps: tuple[Train | Infer, ...] = (Train(case.x), probe, *later, probe)
     scenario = case.once("cumulative", lambda: Scenario(setup, steps))
     seen = ask.seen(scenario)
+    quantities: tuple[Quantity, ...] = ("out", *STATISTICS)
     for step, want in enumerate(ask.answer(scenario)):
-        for quantity in STATISTICS:
+        for quantity in quantities:
             if quantity in want.expected:
                 yield Check(
-                    f"{SYMBOLS[quantity]} after {step + 1} batches, without momentum",
+                    f"{SYMBOLS[quantity]} in step {step + 1}, without momentum",
                     seen[step].array(quantity),
                     want.expected[quantity],
                     want.bound(quantity),

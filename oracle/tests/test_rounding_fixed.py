@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bn_oracle import rounding
 from bn_oracle.forward import forward
-from bn_oracle.inference import infer
+from bn_oracle.inference import infer, infer_backward
 from bn_oracle.rounding import MIXED, PRECISIONS, Precision
 from hypothesis import assume, given, settings, target
 from hypothesis import strategies as st
@@ -327,6 +327,27 @@ def test_population_statistics_all_at_once_or_by_batches_stay_within_the_bound(d
 
     largest = search(partitions(dtype), measure)
     assert all(0.01 < found <= 1.0 for found in largest.values()), largest
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("size", [1e-3, 1e-9])
+def test_inference_gradients_carry_the_errors_of_the_statistics(sign: float, size: float) -> None:
+    random = np.random.default_rng(3)
+    z, grad = random.normal(size=(2, 7, 3))
+    gamma, mean = random.normal(size=(2, 3))
+    var, eps = random.uniform(0.5, 2.0, 3), 1e-3
+    right = infer_backward(z, gamma, mean, var, eps, grad)
+    off, var_off = np.full(3, size), 2 * size * var
+    precision = PRECISIONS["float64"]
+    bounds = rounding.inference_gradients(
+        z, grad, gamma, mean, var, eps, precision, mean_error=off, var_error=var_off
+    )
+    moved_var = var - sign * var_off
+    moved = infer_backward(z, gamma, mean + sign * size, moved_var, eps, grad)
+    for name, bound in zip(("dz", "dgamma", "dbeta"), bounds, strict=True):
+        error = np.abs(getattr(moved, name) - getattr(right, name))
+        assert (error <= bound).all()
+        assert name == "dbeta" or (error / bound).max() > 0.1, "the bound says something"
 
 
 def test_an_unbiased_variance_of_one_value_is_refused() -> None:

@@ -70,7 +70,7 @@ class Case:
     running_mean: AnyArray
     running_var: AnyArray
     more: tuple[AnyArray, ...]
-    """Further batches for sequences of steps; other batch sizes."""
+    """Further batches for sequences of steps; other batch sizes. None in a reduced case."""
     probe: AnyArray
     """What inference is asked about."""
     example: bool = False

@@ -128,9 +128,8 @@ def _shorter_others(case: Case) -> Iterator[Case]:
     if len(case.probe) > 1:
         for row in range(len(case.probe)):
             yield replace(case, probe=_without(case.probe, row))
-    if len(case.more) > 1:
-        for index in range(len(case.more)):
-            yield replace(case, more=case.more[:index] + case.more[index + 1 :])
+    for index in range(len(case.more)):
+        yield replace(case, more=case.more[:index] + case.more[index + 1 :])
     for index, batch in enumerate(case.more):
         if len(batch) > 1:
             for row in range(len(batch)):

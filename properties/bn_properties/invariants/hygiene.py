@@ -123,6 +123,8 @@ def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """Two layers share no state: training another one between forward and backward changes nothing."""  # noqa: E501
+    if not case.more:
+        return
     steps = (Train(case.x), Elsewhere(case.more[0]), Backward(case.grad), Train(case.more[0]))
     scenario = case.once("two layers", lambda: Scenario(case.parameters, steps))
     seen, want = ask.seen(scenario), ask.answer(scenario)
@@ -203,6 +205,8 @@ def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def latest_forward(case: Case, ask: Ask) -> Iterator[Check]:
     """After another batch, the gradients are those of the latest batch, and of it alone."""
+    if not case.more:
+        return
     other = case.more[0]
     unasked = Train(case.x[::-1] * -2)  # no gradient is asked of this one
     steps = (Train(other, np.ones_like(other)), unasked, Train(case.x, case.grad))

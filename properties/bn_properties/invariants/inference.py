@@ -190,6 +190,8 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def gradient(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, the gradient goes straight through the line a·z + b: the statistics are constants."""  # noqa: E501
+    if not case.more:
+        return
     other = small_integers(case.index + 1, case.probe.shape).astype(case.probe.dtype)
     steps = (Infer(case.x, case.grad), Train(case.more[0]), Infer(case.probe, other))
     scenario = case.once(

@@ -60,6 +60,8 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     """With a smaller last mini-batch, each instance still counts the same in the population mean."""  # noqa: E501
+    if not case.more:
+        return
     first, other = case.x[:1], case.more[0]
     batches = (np.concatenate([case.x, first, first]), np.concatenate([other[:1], other[-1:]]))
     scenario = case.once(

@@ -86,7 +86,8 @@ def closed_form(case: Case, ask: Ask) -> Iterator[Check]:
     # The weights are exact binary fractions to begin with; each power and product rounds once.
     room = want[-1].bound("running_mean") + 4 * steps * 2.0**-53 * size
     got = ask.seen(case.sequence)[-1].array("running_mean")
-    yield Check(f"running mean after {steps} steps", got, total, room)
+    plural = "s" if steps > 1 else ""
+    yield Check(f"running mean after {steps} step{plural}", got, total, room)
 
 
 @invariant(

@@ -12,6 +12,7 @@ from bn_grading.bank import CaseBank
 from bn_grading.courses import built_in
 from bn_grading.grade import grade
 from bn_grading.submissions import single
+from bn_oracle.faults import BY_ID
 from bn_properties.verdicts import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -58,6 +59,8 @@ def test_a_wrong_file_is_rejected_by_the_property_it_names(path: Path) -> None:
         assert root.counterexample is not None, root.id
         assert root.counterexample.calls
     assert Outcome.ERROR not in outcomes.values()
+    if header[2] in BY_ID:
+        assert [header[2]] == [cause.fault for cause in result.causes]
 
 
 @pytest.mark.parametrize("path", files("unstable"))

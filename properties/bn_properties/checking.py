@@ -41,6 +41,10 @@ class Observations:
         self.subject = subject
         self.kept: dict[bytes, tuple[Scenario, tuple[Seen, ...]]] = {}
 
+    def forget(self, scenario: Scenario) -> None:
+        """Count `scenario` as not asked: the subject refused what it may refuse."""
+        self.kept.pop(scenario.key, None)
+
     def __call__(self, scenario: Scenario) -> tuple[Seen, ...]:
         """Return what the subject shows in `scenario`, step by step."""
         found = self.kept.get(scenario.key)
@@ -142,7 +146,7 @@ def try_case(
 
     The second is None when nothing was compared.
     """
-    ask = Ask(answers.convention, seen, answers)
+    ask = Ask(answers.convention, seen, answers, seen.forget)
     worst: float | None = None
     worst_check: tuple[Check, Judgement] | None = None
     try:
@@ -196,8 +200,8 @@ def scan(
             worst = ratio if worst is None else max(worst, ratio)
         refused = failing is not None and failing.error is not None and ratio is None
         if failing is not None and failing.error and refused and needs in subject.may_refuse:
-            for scenario in failing.asked:  # what may be refused was not asked
-                seen.kept.pop(scenario.key, None)
+            for scenario in failing.asked:
+                seen.forget(scenario)
             return _not_applicable(property_, f"it has none: {failing.error.message}")
         if failing is not None and (simplest is None or _simpler(failing, simplest)):
             simplest = failing

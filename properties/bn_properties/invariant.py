@@ -33,10 +33,13 @@ class Ask:
         convention: Convention,
         seen: Callable[[Scenario], tuple[Seen, ...]],
         answer: Callable[[Scenario], tuple[Answer, ...]],
+        withdraw: Callable[[Scenario], object] = lambda _: None,
     ) -> None:
-        """Use `seen` to ask the subject and `answer` to ask the oracle."""
+        """Use `seen` to ask the subject, `answer` to ask the oracle, `withdraw` to unsay."""
         self.convention = convention
         self._seen, self._answer = seen, answer
+        self.withdraw = withdraw
+        """Take a scenario back that the subject may refuse: a diagnosis need not explain it."""
         self.asked: list[Scenario] = []
 
     def seen(self, scenario: Scenario) -> tuple[Seen, ...]:

@@ -182,7 +182,8 @@ def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
     for quantity in _GRADIENTS:
         kept, again = widen(first.array(quantity)), second.answers[quantity]
         if isinstance(again, SubjectError) and again.failure == "raised":
-            return  # it gave its memory back, and says so
+            ask.withdraw(scenario)  # it gave its memory back, and says so
+            return
         if not np.isfinite(kept).all():
             return  # agreement says so; NaN is not equal to itself
         yield Check(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept, None)

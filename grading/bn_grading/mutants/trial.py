@@ -76,10 +76,7 @@ class _Examined:
     def rejecting(self, few: slice) -> str:
         """Return the first property that fails on some of its cases."""
         for property_ in ORDER:
-            needs = property_.needs
-            if property_.family not in self.part.families:
-                continue
-            if needs is not None and needs not in self.part.interface.offers:
+            if not self.part.asks(property_):
                 continue
             cases = list(asked_about(property_, self._cases, self._answers.convention))
             if any(self._fails(property_, case) for case in cases[few]):

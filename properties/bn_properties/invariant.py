@@ -25,6 +25,12 @@ class Check:
     bound: Array | None
 
 
+def no_edits(edited: frozenset[str]) -> Check:
+    """Return the comparison that fails when a call has edited any of the caller's arrays."""
+    what = f"number of edited arrays ({', '.join(sorted(edited)) or 'none'})"
+    return Check(what, np.array([float(len(edited))]), np.zeros(1), None)
+
+
 class Ask:
     """Through which a property puts scenarios to the subject and to the oracle."""
 

@@ -1,4 +1,4 @@
-"""The worker process as the grader sees it: frames in, frames out, each within a time limit."""
+"""The worker process as the grader sees it: messages in, answers out, each within a time limit."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class WorkerProcess:
             start_new_session=True,
         )
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._replies: SimpleQueue[wire.Frame | BaseException] = SimpleQueue()
+        self._replies: SimpleQueue[list[wire.Message] | BaseException] = SimpleQueue()
+        self._arrived: list[wire.Message] = []
+        """Answers that came in one frame with an earlier one; the next is the last."""
         self._room = _REPLY_FLOOR
         self._output = bytearray()
         self._flooded = False
@@ -104,6 +106,7 @@ class WorkerProcess:
         """
         if self.dead is not None:
             raise self.dead
+        self._arrived.clear()
         self._room = _REPLY_FLOOR + _REPLY_FACTOR * len(frames)
         if len(frames) > _PIPE_ROOM:
             # The worker may be busy writing its replies: this must not wait for it.
@@ -115,7 +118,7 @@ class WorkerProcess:
             stdin.write(frames)
             stdin.flush()
 
-    def receive(self, operation: str, seconds: float) -> wire.Frame:
+    def receive(self, operation: str, seconds: float) -> wire.Message:
         """Return the answer to the next of the requests that were sent.
 
         Raises:
@@ -124,6 +127,8 @@ class WorkerProcess:
         """
         if self.dead is not None:
             raise self.dead
+        if self._arrived:
+            return self._arrived.pop()
         try:
             answer = self._next(seconds)
         except Empty:
@@ -134,10 +139,11 @@ class WorkerProcess:
             self._end(self._death(operation, answer))
             assert self.dead is not None
             raise self.dead from answer
-        return answer
+        self._arrived = answer[::-1]
+        return self._arrived.pop()
 
-    def _next(self, seconds: float) -> wire.Frame | BaseException:
-        """Return the next reply, or why there is none.
+    def _next(self, seconds: float) -> list[wire.Message] | BaseException:
+        """Return the answers of the next frame, or why there are none.
 
         Raises:
             Empty: it did not come in time.

@@ -89,7 +89,7 @@ class RemoteSubmission:
             Unusable: it cannot be loaded.
         """
         self._worker = WorkerProcess()
-        self._worker.send(wire.encode(self._load, {}))
+        self._worker.send(wire.encode((self._load, {})))
         try:
             reply, _ = self._worker.receive("load", self._course.limits.start)
             reason = str(reply["error"][1]) if "error" in reply else None
@@ -291,7 +291,7 @@ def _frames(
     *,
     hold: bool,
 ) -> tuple[tuple[str, ...], bytes]:
-    """Return a scenario's operations, and their frames; with `hold`, replies come all at the end.
+    """Return a scenario's operations, and their frames: a single one with `hold`, answered as one.
 
     Operations in `without` are not sent, nor is what would follow on a missing forward.
     """
@@ -316,11 +316,8 @@ def _frames(
         if asked[0][0]["op"] in without and not isinstance(step, Backward):
             break
         requests += [request for request in asked if request[0]["op"] not in without]
-    last = len(requests) - 1
-    frames = b"".join(
-        wire.encode({**header, "hold": index < last} if hold else header, arrays)
-        for index, (header, arrays) in enumerate(requests)
-    )
+    together = [requests] if hold else [[request] for request in requests]
+    frames = b"".join(wire.encode(*messages) for messages in together)
     return tuple(str(header["op"]) for header, _ in requests), frames
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 from pathlib import Path
 
@@ -26,22 +27,35 @@ def test_a_frame_reads_back_bit_for_bit() -> None:
         "scalar": np.array(7),
         "columns": np.arange(6.0).reshape(2, 3).T,
     }
-    header, read = wire.read(io.BytesIO(wire.encode({"op": "train"}, arrays)))
+    other = {"x": np.arange(3)}
+    data = wire.encode(({"op": "train"}, arrays), ({"op": "infer"}, other))
+    (header, read), (second, last) = wire.read(io.BytesIO(data))
     assert {"op": "train"} == header
     for name, array in arrays.items():
         assert (array.dtype, array.shape) == (read[name].dtype, read[name].shape)
         assert array.tobytes() == read[name].tobytes()
         assert read[name].flags.writeable
+    assert {"op": "infer"} == second
+    assert [0, 1, 2] == last["x"].tolist()
+
+
+def framed(header: bytes, payload: bytes = b"") -> bytes:
+    return struct.pack(">II", len(header), len(payload)) + header + payload
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"\xff\xff\xff\xff\x00\x00\x00\x00",
-        wire.encode({}, {"x": np.ones(3)})[:-8] + b"",
+        wire.encode(({}, {"x": np.ones(3)}))[:-8] + b"",
         b"\x00\x00\x00\x02\x00\x00\x00\x00[]",
-        b"\x00\x00\x00\x0d\x00\x00\x00\x01" + b'{"arrays":[]}' + b"x",
-        b"\x00\x00\x00\x1f\x00\x00\x00\x00" + b'{"arrays":[["x","<f8",[-1,-1]]]}'[:31],
+        framed(b'{"arrays":[]}'),
+        framed(b'[{"arrays":[]}]', b"x"),
+        framed(b'[{"arrays":[]},3]'),
+        framed(b'[{"arrays":[["x","<f8",[-1,-1]]]}]'),
+        framed(b'[{"arrays":[["x","<f8",[2]]]}]', bytes(8)),
+        framed(b"[" * 100_000),
+        framed(b'["\xff"]'),
     ],
 )
 def test_what_is_no_frame_is_refused(data: bytes) -> None:

@@ -31,8 +31,8 @@ class Worker:
         self._make: Callable[[], interfaces.Layer] | None = None
         self._first: dict[str, Any] = {}
 
-    def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
-        """Do one operation and return the frame that answers it."""
+    def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> wire.Packed:
+        """Do one operation and return the message that answers it."""
         reply: dict[str, Any] = {}
         results: dict[str, NDArray[Any]] = {}
         call = header["op"].replace("infer_backward", "backward in inference mode")
@@ -52,7 +52,7 @@ class Worker:
         except BaseException as error:
             text = loading.explain(error, self._filename)
             reply["error"] = ["raised", f"{call} raises: {text}"]
-        return wire.encode(reply, results)
+        return wire.pack(reply, results)
 
     def _load(
         self,
@@ -249,14 +249,12 @@ def main() -> None:
     worker = Worker()
     while True:
         try:
-            header, arrays = wire.read(requests)
+            messages = wire.read(requests)
         except EOFError:
             return
-        hold = header.pop("hold", False)
-        replies.write(worker.answer(header, arrays))
-        if not hold:
-            replies.flush()
-            sys.stdout.flush()
+        replies.write(wire.frame([worker.answer(*message) for message in messages]))
+        replies.flush()
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

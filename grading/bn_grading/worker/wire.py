@@ -1,7 +1,8 @@
 """Frames between grader and worker: a JSON header, then raw arrays. No pickle, no code.
 
-A frame is two big-endian 32-bit lengths (header, payload), the header in UTF-8, and the arrays'
-bytes one after the other in row-major order, as the header's "arrays" lists them.
+A frame holds one message or more: two big-endian 32-bit lengths (header, payload), the header in
+UTF-8, and the bytes of all arrays one after the other in row-major order. The header is a list
+with an object for each message, whose "arrays" lists that message's arrays.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,23 +40,39 @@ class Reader(Protocol):
         ...
 
 
-Frame = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+Message = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+Packed = tuple[dict[str, Any], bytes]
+"""A message whose arrays are bytes already: what happens to the arrays later does not show."""
 
 
-def encode(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Return the frame as bytes.
+def pack(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Packed:
+    """Return a message as it is now.
 
     Raises:
         KeyError: an array's dtype is not one of those that may travel.
     """
     listed = [(name, _DTYPES[array.dtype.str].str, array.shape) for name, array in arrays.items()]
-    body = b"".join(array.tobytes() for array in arrays.values())
-    text = json.dumps({**header, "arrays": listed}).encode()
+    return {**header, "arrays": listed}, b"".join([array.tobytes() for array in arrays.values()])
+
+
+def frame(messages: Iterable[Packed]) -> bytes:
+    """Return one frame that holds `messages`."""
+    headers, bodies = zip(*messages, strict=True)
+    text, body = json.dumps(headers).encode(), b"".join(bodies)
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
 
-def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> Frame:
-    """Read one frame; the arrays are fresh and writable.
+def encode(*messages: Message) -> bytes:
+    """Return one frame that holds `messages`.
+
+    Raises:
+        KeyError: an array's dtype is not one of those that may travel.
+    """
+    return frame(pack(*message) for message in messages)
+
+
+def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> list[Message]:
+    """Read one frame and return its messages; the arrays are fresh and writable.
 
     `room` says, once a frame has begun, how many bytes its arrays may take.
 
@@ -69,30 +86,41 @@ def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> Frame
     text = _exactly(stream, header_size)
     payload = bytearray(_exactly(stream, payload_size))
     try:
-        header = json.loads(text)
+        headers = json.loads(text.decode())
+        if not isinstance(headers, list) or not headers:
+            raise WireError("the header is not a list of messages")
         listed = [
-            (str(name), _DTYPES[dtype], tuple(int(size) for size in shape))
-            for name, dtype, shape in header.pop("arrays")
+            [
+                (str(name), _DTYPES[dtype], tuple([int(size) for size in shape]))
+                for name, dtype, shape in header.pop("arrays")
+            ]
+            for header in headers
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(f"the header cannot be read: {error!r}") from error
-    arrays: dict[str, NDArray[Any]] = {}
+    messages: list[Message] = []
     offset = 0
-    for name, dtype, shape in listed:
-        count = math.prod(shape)
-        end = offset + count * dtype.itemsize
-        if min(shape, default=0) < 0 or end > payload_size:
-            raise WireError(f"array {name!r} of shape {shape} does not fit its frame")
-        arrays[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
-        offset = end
+    for header, wanted in zip(headers, listed, strict=True):
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, dtype, shape in wanted:
+            count = math.prod(shape)
+            end = offset + count * dtype.itemsize
+            if min(shape, default=0) < 0 or end > payload_size:
+                raise WireError(f"array {name!r} of shape {shape} does not fit its frame")
+            arrays[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
+            offset = end
+        messages.append((header, arrays))
     if offset != payload_size:
         raise WireError(f"{payload_size - offset} bytes follow the last array")
-    return header, arrays
+    return messages
 
 
 def _exactly(stream: Reader, size: int) -> bytes:
-    parts: list[bytes] = []
-    missing = size
+    part = stream.read(size) if size else b""
+    if part and len(part) == size:
+        return part
+    parts = [part or b""]
+    missing = size - len(parts[0])
     while missing:
         part = stream.read(missing)
         if not part:

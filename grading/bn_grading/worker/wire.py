@@ -8,7 +8,6 @@ with an object for each message, whose "arrays" lists that message's arrays.
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -89,27 +88,22 @@ def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> list[
         headers = json.loads(text.decode())
         if not isinstance(headers, list) or not headers:
             raise WireError("the header is not a list of messages")
-        listed = [
-            [
-                (str(name), _DTYPES[dtype], tuple([int(size) for size in shape]))
-                for name, dtype, shape in header.pop("arrays")
-            ]
-            for header in headers
-        ]
+        listed = [header.pop("arrays") for header in headers]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(f"the header cannot be read: {error!r}") from error
     messages: list[Message] = []
     offset = 0
-    for header, wanted in zip(headers, listed, strict=True):
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, dtype, shape in wanted:
-            count = math.prod(shape)
-            end = offset + count * dtype.itemsize
-            if min(shape, default=0) < 0 or end > payload_size:
-                raise WireError(f"array {name!r} of shape {shape} does not fit its frame")
-            arrays[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
-            offset = end
-        messages.append((header, arrays))
+    try:
+        for header, wanted in zip(headers, listed, strict=True):
+            arrays: dict[str, NDArray[Any]] = {}
+            for name, dtype, shape in wanted:
+                # Refuses a shape that is none, and one that the payload does not hold.
+                array: NDArray[Any] = np.ndarray(shape, _DTYPES[dtype], payload, offset)
+                arrays[name] = array
+                offset += array.nbytes
+            messages.append((header, arrays))
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError(f"an array does not fit its frame: {error!r}") from error
     if offset != payload_size:
         raise WireError(f"{payload_size - offset} bytes follow the last array")
     return messages

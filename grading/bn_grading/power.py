@@ -102,7 +102,7 @@ def markdown(powers: Sequence[Power]) -> str:
         "",
         "A mistake's power is the share of the seeds under which its own property rejects it; any",
         "other property may reject it as well. *Cases needed* counts up to the first rejection, of",
-        "the property's cases (some are put to every second or fourth case only).",
+        "the property's cases (some are put to every second to tenth case only).",
         "",
         "| property | mistakes | least power | mean power | cases needed: median | most |",
         "|---|---|---|---|---|---|",

@@ -414,10 +414,12 @@ class RemoteLayer:
         return self._edited
 
 
+_PARAMETERS_AND_INPUT = frozenset({"gamma", "beta", "input"})
+
+
 def _edited(reply: dict[str, Any]) -> frozenset[str]:
-    return frozenset(
-        name for name in ("gamma", "beta", "input") if name in (reply.get("edited") or ())
-    )
+    named = reply.get("edited")
+    return _PARAMETERS_AND_INPUT.intersection(map(str, named or ()))
 
 
 def _write_back(given: AnyArray, results: dict[str, AnyArray]) -> None:

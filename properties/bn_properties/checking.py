@@ -136,6 +136,9 @@ class Finding:
     message: str
 
 
+_OFTEN = 2
+"""A property that is put to every case, or to every second one, is put to the examples too."""
+
 _STOPPING = ("timeout", "died", "not_implemented")
 
 
@@ -175,9 +178,14 @@ def allowed(case: Case, convention: Convention) -> bool:
 def asked_about(
     property_: Property, cases: Sequence[Case], convention: Convention
 ) -> Iterator[Case]:
-    """Return those of `cases` that a property is asked about: all examples, and its share."""
+    """Return those of `cases` that a property is asked about: its share of what was drawn.
+
+    Chosen examples are for the properties that are asked often; they compare every quantity, and
+    the others would ask much more of a case that was chosen for what those compare.
+    """
     for case in cases:
-        if (case.example or case.index % property_.every == 0) and allowed(case, convention):
+        share = property_.every <= _OFTEN if case.example else case.index % property_.every == 0
+        if share and allowed(case, convention):
             yield case
 
 

@@ -1,6 +1,6 @@
 """Cases that were chosen, not drawn: each once let a wrong file pass, or accused a right one.
 
-Every run asks every property about them, whatever its seed and however few cases it draws.
+Every run asks about them, whatever its seed and however few cases it draws.
 """
 
 from __future__ import annotations

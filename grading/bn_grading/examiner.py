@@ -51,7 +51,7 @@ class Verdict:
         if finding.outcome is Outcome.NOT_APPLICABLE:
             pytest.skip(finding.message)
         if finding.outcome is Outcome.NOT_RUN:
-            pytest.fail(f"not implemented: {finding.message}", pytrace=False)
+            pytest.fail(f"not run: {finding.message}", pytrace=False)
         if self.root is not None:
             pytest.xfail(f"blocked by {self.root}: {finding.message}")
         if finding.outcome is Outcome.FAIL:

@@ -152,7 +152,7 @@ class RemoteSubmission:
     def _exhausted(self) -> SubjectError:
         """End the submission, which would else work off what it was sent, and return why."""
         text = f"the submission takes longer than {self._limit:g} s in all"
-        self.exhausted = SubjectError("timeout", text)
+        self.exhausted = SubjectError("unfinished", text)
         self.close()
         return self.exhausted
 
@@ -346,7 +346,7 @@ class RemoteLayer:
             try:
                 self._submission.receive(self._pending.pop(0))
             except SubjectError as error:
-                if error.failure in ("timeout", "died"):
+                if error.failure in ("timeout", "died", "unfinished"):
                     return
 
     def train(self, x: AnyArray) -> AnyArray:

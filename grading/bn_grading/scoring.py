@@ -116,7 +116,8 @@ def status(examined: Sequence[Examined], *, missing_main: bool) -> Status:
     if any(finding.outcome is Outcome.ERROR for _, finding in found):
         return Status.UNGRADED
     if missing_main or any(
-        finding.outcome is Outcome.NOT_RUN for each, finding in found if _is_asked_for(each)
+        finding.outcome is Outcome.NOT_RUN and (_is_asked_for(each) or _ran_out(finding))
+        for each, finding in found
     ):
         return Status.INCOMPLETE
     return Status.UNSTABLE if failed else Status.CORRECT
@@ -143,6 +144,8 @@ def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) 
     if state is Status.INCOMPLETE:
         missing = {f.message: None for each, f in found if f.outcome is Outcome.NOT_RUN}
         what = "; ".join(missing) or f"the file does not define {' or '.join(parts[0].names)}"
+        if any(_ran_out(finding) for _, finding in found):
+            return f"Not finished: {what}. Nothing that was asked in time is wrong."
         if not any(finding.outcome is Outcome.PASS for _, finding in found):
             return f"Nothing that could be checked is implemented yet: {what}."
         return f"Not implemented: {what}. What is implemented holds."
@@ -150,6 +153,12 @@ def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) 
         error = next(f for _, f in found if f.outcome is Outcome.ERROR)
         return f"Not graded: {error.property.id}: {error.message}."
     return _failure(state, examined)
+
+
+def _ran_out(finding: Finding) -> bool:
+    """Whether the time for all calls was up before anything was found."""
+    error = finding.failing.error if finding.failing else None
+    return error is not None and error.failure == "unfinished"
 
 
 def _failure(state: Status, examined: Sequence[Examined]) -> str:

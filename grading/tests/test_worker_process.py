@@ -18,6 +18,8 @@ from bn_grading.worker.results import Absent, Unusable, plain
 from bn_properties.cases import Case
 from bn_properties.verdicts import Outcome, Status, SubmissionResult
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
 
 def test_a_frame_reads_back_bit_for_bit() -> None:
     arrays = {
@@ -206,13 +208,30 @@ def test_the_limit_on_all_calls_grows_with_what_is_asked_and_counts_the_submissi
     path = tmp_path / "bn.py"
     path.write_text(written(forward="import time; time.sleep(0.05)"))
     slow = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))
-    assert Status.INCORRECT == slow.status
-    assert any("longer than 5 s in all" in each.message for each in slow.properties)
+    assert Status.INCOMPLETE == slow.status, "nothing that it showed is wrong"
+    assert "Not finished: the submission takes longer than 5 s in all." in slow.summary
+    assert Outcome.FAIL not in {each.status for each in slow.properties}
+    path.write_text(written(forward="import time; time.sleep(0.05)", out="self.u"))
+    wrong = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))
+    assert Status.INCORRECT == wrong.status, "what was found before stands"
     path.write_text(written())
     started = time.monotonic()
     swift = grade(single(str(path)), hurried, [hurried], SlowBank(0, 22))
     assert time.monotonic() - started > 3.0
     assert Status.CORRECT == swift.status, swift.summary
+
+
+def test_a_part_that_was_not_asked_for_lack_of_time_does_not_count_as_right(tmp_path: Path) -> None:
+    course = built_in()["cs231n"]
+    hurried = course.model_copy(update={"limits": Limits(submission=2.0)})
+    path = tmp_path / "layers.py"
+    text = (FIXTURES / "correct" / "cs231n_layers.py").read_text()
+    head = "def batchnorm_backward_alt(dout, cache):"
+    assert head in text
+    path.write_text(text.replace(head, f"{head}\n    import time; time.sleep(0.1)"))
+    result = grade(single(str(path)), hurried, [hurried], CaseBank(0, 100))
+    assert Status.INCOMPLETE == result.status, result.summary
+    assert "Not finished" in result.summary
 
 
 class SlowBank(CaseBank):

@@ -12,7 +12,7 @@ from bn_oracle.precision import Precision
 
 from bn_properties.answers import Answer
 from bn_properties.scenario import Quantity, Scenario, Seen
-from bn_properties.subject import AnyArray, SubjectError
+from bn_properties.subject import UNANSWERED, AnyArray, SubjectError
 
 _SLACK = 16.0
 """A fault's own rounding, in bounds of the right computation of the same size."""
@@ -112,7 +112,7 @@ def places(seen: Sequence[Seen], answers: Sequence[Answer]) -> tuple[Place, ...]
 
 def _missing(value: AnyArray | SubjectError) -> bool:
     """Whether there is nothing to explain: an interface may not show this at this point."""
-    return isinstance(value, SubjectError) and value.failure == "not_implemented"
+    return isinstance(value, SubjectError) and value.failure in UNANSWERED
 
 
 def _gathered(seen: Sequence[Seen], at: Sequence[Place]) -> Array | None:

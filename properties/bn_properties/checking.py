@@ -13,7 +13,7 @@ from bn_properties.answers import Answer, answer
 from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, Property
 from bn_properties.scenario import Scenario, Seen, Subject
-from bn_properties.subject import CAPABILITIES, SubjectError
+from bn_properties.subject import CAPABILITIES, UNANSWERED, SubjectError
 from bn_properties.verdicts import Outcome
 
 
@@ -194,7 +194,8 @@ def scan(
 ) -> Finding:
     """Put `property_` to the subject on every case.
 
-    A time-out, a death or a missing method ends the scan: more cases would tell no more.
+    A time-out, a death or a missing method ends the scan: more cases would tell no more. When the
+    time for all calls is up, what was found before stands.
     """
     needs, subject = property_.needs, seen.subject
     if needs is not None and needs not in subject.offers:
@@ -206,21 +207,26 @@ def scan(
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)
-        refused = failing is not None and failing.error is not None and ratio is None
-        if failing is not None and failing.error and refused and needs in subject.may_refuse:
+        if failing is None:
+            continue
+        failure = failing.error.failure if failing.error else None
+        if failure == "unfinished":
+            simplest = simplest or failing
+            break
+        if failing.error and ratio is None and needs in subject.may_refuse:
             for scenario in failing.asked:
                 seen.forget(scenario)
             return _not_applicable(property_, f"it has none: {failing.error.message}")
-        if failing is not None and (simplest is None or _simpler(failing, simplest)):
+        if simplest is None or _simpler(failing, simplest):
             simplest = failing
-        if failing is not None and failing.error and failing.error.failure in _STOPPING:
+        if failure in _STOPPING:
             simplest = failing
             break
     if simplest is None:
         if examples == 0:
             return _not_applicable(property_, "no drawn case can show this")
         return Finding(property_, Outcome.PASS, examples, worst, None, "")
-    missing = simplest.error is not None and simplest.error.failure == "not_implemented"
+    missing = simplest.error is not None and simplest.error.failure in UNANSWERED
     outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
     return Finding(property_, outcome, examples, worst, simplest, describe(simplest))
 

@@ -64,7 +64,7 @@ def minimise(failing: Failing, property_: Property, seen: Observations) -> Faili
     A time-out or a death is left as it is: replaying it hundreds of times would help nobody.
     """
     kind = failing.error.failure if failing.error else None
-    if kind in ("timeout", "died"):
+    if kind in ("timeout", "died", "unfinished"):
         return failing
     # What is tried on the way is not kept: a reduction asks hundreds of questions once.
     trial_seen = Observations(seen.subject)

@@ -49,7 +49,13 @@ CAPABILITIES: dict[Capability, str] = {
 """How each is called in messages."""
 
 
-Failure = Literal["not_implemented", "raised", "unusable_result", "timeout", "died"]
+Failure = Literal["not_implemented", "unfinished", "raised", "unusable_result", "timeout", "died"]
+"""Of what kind a failure is. The first two are no mistake: there is nothing that could be wrong, or
+the time for all calls together is up."""
+
+
+UNANSWERED: frozenset[Failure] = frozenset({"not_implemented", "unfinished"})
+"""Those two."""
 
 
 class SubjectError(Exception):

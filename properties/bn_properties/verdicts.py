@@ -82,7 +82,7 @@ class Status(StrEnum):
     INCORRECT = "incorrect"
     """A property that counts fails, or a call hangs, dies or raises."""
     INCOMPLETE = "incomplete"
-    """Something required is not implemented, and all that is implemented holds."""
+    """Something required is not implemented, or the time was up, and all that was shown holds."""
     UNSTABLE = "unstable"
     """Only numerical-stability properties fail."""
     CORRECT = "correct"
@@ -99,7 +99,7 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     """Fails, and so does a property that it presupposes."""
     NOT_RUN = "not_run"
-    """What it would check is not implemented, or the worker could not go on."""
+    """What it would check is not implemented, or the worker could not go on, or its time was up."""
     NOT_APPLICABLE = "not_applicable"
     """The interface has nothing that it could check."""
 

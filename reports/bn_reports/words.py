@@ -38,7 +38,7 @@ MEANINGS: Final = {
     Status.UNGRADED: "The grader itself failed here. That is not the student's doing.",
     Status.UNUSABLE: "The submission could not be loaded or constructed.",
     Status.INCORRECT: "A property that counts does not hold.",
-    Status.INCOMPLETE: "Something required is missing; all that is there is right.",
+    Status.INCOMPLETE: "Something required is missing or out of time; all that was shown is right.",
     Status.UNSTABLE: "Right in exact arithmetic; rounding or overflow spoils it in floating point.",
     Status.CORRECT: "Everything that was checked holds.",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 from bn_grading.bank import CaseBank
-from bn_grading.courses import Course, Limits, built_in
+from bn_grading.courses import Course, Limits, built_in, find
 from bn_grading.grade import grade
 from bn_grading.submissions import single
 from bn_properties.verdicts import Outcome, Status, SubmissionResult
@@ -31,27 +31,42 @@ def bank(seed: int) -> CaseBank:
     return CaseBank(seed, EXAMPLES)
 
 
+LECTURE = FIXTURES / "courses" / "lecture.toml"
+"""A course whose interface offers everything that a property can need."""
+
+
 @lru_cache(maxsize=1)
 def courses() -> tuple[Course, ...]:
     """Return the built-in courses, with time for five times the usual cases, on a busy machine."""
+    return tuple(patient(course) for course in built_in().values())
+
+
+def patient(course: Course) -> Course:
     limits = Limits(start=120.0, call=20.0, submission=600.0)
-    return tuple(c.model_copy(update={"limits": limits}) for c in built_in().values())
+    return course.model_copy(update={"limits": limits})
+
+
+@lru_cache(maxsize=1)
+def lecture() -> Course:
+    return patient(find(str(LECTURE)))
 
 
 def judged(subject: str, seed: int) -> SubmissionResult:
-    return grade(single(subject), None, courses(), bank(seed))
+    course = lecture() if Path(subject).is_relative_to(LECTURE.with_suffix("")) else None
+    return grade(single(subject), course, courses(), bank(seed))
 
 
 def runs(folder: str, *modules: str) -> list[ParameterSet]:
     """Return every file of a folder, and torch's modules, under every seed, seed by seed."""
     plain = [str(path) for path in sorted((FIXTURES / folder).glob("*.py"))]
+    plain += [str(path) for path in sorted((LECTURE.with_suffix("") / folder).glob("*.py"))]
     torch = [str(path) for path in sorted((FIXTURES / "torch" / folder).glob("*.py"))]
     torch += modules
     return [
         pytest.param(
             subject,
             seed,
-            id=f"{Path(subject).stem if subject in plain else subject}-{seed}",
+            id=f"{subject if subject in modules else Path(subject).stem}-{seed}",
             marks=[pytest.mark.torch] if subject in torch else [],
         )
         for seed in SEEDS
@@ -63,9 +78,10 @@ def test_there_are_twenty_styles() -> None:
     assert len(list((FIXTURES / "correct").glob("*.py"))) >= 20
 
 
-@pytest.mark.parametrize(
-    ("subject", "seed"), runs("correct", "torch.nn.BatchNorm1d", "torch.nn.BatchNorm2d")
-)
+MODULES = [f"torch.nn.BatchNorm{axes}d" for axes in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("subject", "seed"), runs("correct", *MODULES))
 def test_no_right_file_is_rejected(subject: str, seed: int) -> None:
     result = judged(subject, seed)
     failing = [(p.id, p.message) for p in result.properties if p.status is Outcome.FAIL]

@@ -8,6 +8,7 @@ from typing import Any
 
 from bn_oracle.conventions import Convention
 from bn_properties.scenario import (
+    EARLIER,
     Backward,
     Elsewhere,
     Infer,
@@ -265,10 +266,12 @@ def _requests(step: Step) -> list[Request]:
             requests = [_request("infer", x=x)]
         case Backward(grad):
             requests = [_request("backward", grad=grad)]
-        case Elsewhere(x):
-            requests = [_request("elsewhere", x=x)]
-        case Move(gamma, beta):
-            requests = [_request("move", gamma=gamma, beta=beta)]
+        case Elsewhere(x, probe):
+            also = {} if probe is None else {"probe": probe}
+            requests = [_request("elsewhere", x=x, **also)]
+        case Move(gamma, beta, in_place):
+            parameters: dict[str, AnyArray] = {"gamma": gamma, "beta": beta}
+            requests = [({"op": "move", "in_place": in_place}, parameters)]
         case Population(batches):
             named = {f"batch{number}": batch for number, batch in enumerate(batches)}
             requests = [_request("population", **named)]
@@ -401,11 +404,11 @@ class RemoteLayer:
             raise out
         return out
 
-    def elsewhere(self, x: AnyArray) -> None:
+    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
         """Have another layer of the submission's train on `x`."""
         self._next("elsewhere")
 
-    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+    def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
         """Set other parameters."""
         self._next("move")
 
@@ -414,12 +417,13 @@ class RemoteLayer:
         return self._edited
 
 
-_PARAMETERS_AND_INPUT = frozenset({"gamma", "beta", "input"})
+_EDITED = {name: name for name in ("gamma", "beta", "input")} | {"earlier": EARLIER}
+"""What a worker may say was edited, and how it is called."""
 
 
 def _edited(reply: dict[str, Any]) -> frozenset[str]:
-    named = reply.get("edited")
-    return _PARAMETERS_AND_INPUT.intersection(map(str, named or ()))
+    named = map(str, reply.get("edited") or ())
+    return frozenset(_EDITED[name] for name in named if name in _EDITED)
 
 
 def _write_back(given: AnyArray, results: dict[str, AnyArray]) -> None:

@@ -135,6 +135,14 @@ def test_the_class_that_the_other_tests_spoil_is_correct(tmp_path: Path) -> None
     assert result.output.startswith("hello")
 
 
+def test_a_class_that_keeps_its_parameters_in_float32_is_correct(tmp_path: Path) -> None:
+    text = written().replace("np.zeros((1, num_features))", "np.zeros((1, num_features), 'f')")
+    short = text.replace("np.ones((1, num_features))", "np.ones((1, num_features), dtype='f')")
+    assert short.count("'f'") == 6
+    result = judged(tmp_path, short)
+    assert Status.CORRECT == result.status, result.summary
+
+
 @pytest.mark.parametrize(
     ("spoiled", "message"),
     [

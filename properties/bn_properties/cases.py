@@ -74,7 +74,7 @@ class Case:
     probe: AnyArray
     """What inference is asked about."""
     example: bool = False
-    """Whether it was chosen, not drawn: every property is asked about it."""
+    """Whether it was chosen, not drawn."""
 
     @property
     def features(self) -> int:

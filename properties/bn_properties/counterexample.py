@@ -67,10 +67,13 @@ def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
                 asked.append(("backward in inference mode", {"G": grad}, _BACKWARD))
         case Backward(grad):
             asked = [("backward", {"G": grad}, _BACKWARD)]
-        case Elsewhere(x):
+        case Elsewhere(x, probe):
             asked = [("train another layer", {"z": x}, ())]
-        case Move(gamma, beta):
-            asked = [("set other parameters", {"gamma": gamma, "beta": beta}, ())]
+            if probe is not None:
+                asked.append(("infer with that layer", {"z": probe}, ()))
+        case Move(gamma, beta, in_place):
+            how = "write other parameters in place" if in_place else "set other parameters"
+            asked = [(how, {"gamma": gamma, "beta": beta}, ())]
         case Population(batches):
             named = {f"batch {number}": batch for number, batch in enumerate(batches, 1)}
             asked = [("population statistics", named, _POPULATION)]

@@ -89,11 +89,11 @@ class VariedLayer:
         """Return what the first call of a kind gave; no step of a variation writes into it."""
         return self._first.get(what, np.zeros(0))
 
-    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+    def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
         """Set other parameters."""
         self._variation.move(gamma, beta)
 
-    def elsewhere(self, x: AnyArray) -> None:
+    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
         """Do nothing: variations share no state."""
 
     def edited(self) -> frozenset[str]:

@@ -44,8 +44,16 @@ def _case(shape: tuple[int, ...], dtype: Any = np.float64) -> Case:
     )
 
 
-def _large(space: tuple[int, ...]) -> Case:
-    return _case((257 if not space else 33, 17, *space))
+def _tall(space: tuple[int, ...]) -> Case:
+    values = int(np.prod(space, dtype=int))
+    case = _case((1536 // values + 1, 1, *space))
+    x = case.x.copy()
+    x[-1] = 1024.0
+    return replace(case, x=x, probe=case.probe * 2**14)
+
+
+def _wide(space: tuple[int, ...]) -> Case:
+    return _case((3, 40, *space))
 
 
 def _square(space: tuple[int, ...]) -> Case:
@@ -60,9 +68,31 @@ def _one(space: tuple[int, ...]) -> Case:
     return _case((1, 2, *space))
 
 
-def _fine_parameters(space: tuple[int, ...]) -> Case:
+def _fine(space: tuple[int, ...]) -> Case:
     case = _case((4, 3, *space))
-    return replace(case, gamma=case.gamma * 1.1, beta=case.beta + 0.1, eps=1e-5)
+    return replace(
+        case,
+        x=case.x * 1.1,
+        grad=case.grad * 1.1,
+        gamma=case.gamma * 1.1,
+        beta=case.beta + 0.1,
+        eps=1e-5,
+        keep=1 - 2.0**-10,
+        running_mean=case.running_mean + 0.1,
+        running_var=case.running_var * 1.1,
+        more=tuple(batch * 1.1 for batch in case.more),
+        probe=case.probe * 1.1,
+    )
+
+
+def _steep(space: tuple[int, ...]) -> Case:
+    case = _case((4, 3, *space))
+    return replace(case, grad=case.grad * 2.0**20)
+
+
+def _flat(space: tuple[int, ...]) -> Case:
+    case = _case((4, 3, *space))
+    return replace(case, grad=case.grad * 2.0**-60)
 
 
 def _opposed(space: tuple[int, ...]) -> Case:
@@ -82,11 +112,14 @@ def _folded(space: tuple[int, ...]) -> Case:
 
 
 EXAMPLES: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
-    "more instances and features than a loop was tried on": _large,
+    "more instances than a loop was tried on, and one so far off that |u| is past 30": _tall,
+    "more features than a loop was tried on, in whole vector lanes": _wide,
     "as many instances as features: a mistaken axis has the right shape": _square,
     "two values of one feature: B/(B−1) is largest": _pair,
     "one instance": _one,
-    "parameters that float32 does not hold": _fine_parameters,
+    "numbers that float32 does not hold, and a momentum near its end": _fine,
+    "an upstream gradient far above 1": _steep,
+    "an upstream gradient far below 1": _flat,
     "a running mean opposite to the batch's: old + (1−k)(new − old) cancels": _opposed,
     "a mean large beside the spread: z·a + b cancels": _folded,
 }

@@ -74,9 +74,10 @@ class Backward:
 
 @dataclass(frozen=True, eq=False)
 class Elsewhere:
-    """Another layer, made like this one, trains on `x`."""
+    """Another layer, made like this one, trains on `x`; then, given a `probe`, infers on that."""
 
     x: AnyArray
+    probe: AnyArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,8 @@ class Move:
 
     gamma: AnyArray
     beta: AnyArray
+    in_place: bool = False
+    """Whether it writes them into the arrays that the layer has, where it can."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +146,8 @@ class Seen:
     ) -> None:
         """Hold the answers of one step.
 
-        `edited` names what the layer changed of what it was given: input, gamma, beta. `error`
-        is why the layer cannot go on.
+        `edited` names what the layer changed of what it was given: input, upstream gradient, what
+        an earlier call was given, gamma, beta. `error` is why the layer cannot go on.
         """
         self.answers = answers
         self.edited = edited
@@ -164,18 +167,46 @@ class Seen:
         return answer
 
 
+class Given:
+    """The arrays that a layer was given: it may go on reading them, but never write to them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._before: list[tuple[AnyArray, bytes]] = []
+        self._latest: list[tuple[AnyArray, bytes]] = []
+
+    def take(self, array: AnyArray) -> AnyArray:
+        """Return a copy of `array` for the next call."""
+        self._before += self._latest
+        copy = array.copy()
+        self._latest = [(copy, copy.tobytes())]
+        return copy
+
+    def edited(self, name: str) -> frozenset[str]:
+        """Return `name` if what the latest call was given has changed, and whether others have."""
+        latest = {name for array, content in self._latest if array.tobytes() != content}
+        if any(array.tobytes() != content for array, content in self._before):
+            latest.add(EARLIER)
+        return frozenset(latest)
+
+
+EARLIER = "what an earlier call was given"
+"""How an edit of an array of the caller's is called when another call has made it."""
+
+
 def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
     """Take `layer` through the scenario's steps; failures stand in what is seen."""
     seen: list[Seen] = []
     shapes: dict[str, tuple[int, ...]] = {}
+    given = Given()
     for step in scenario.steps:
         if isinstance(step, Train | Infer):
-            seen.append(_forward(layer, scenario.setup.features, step))
+            seen.append(_forward(layer, scenario.setup.features, step, given))
             shapes.setdefault("train" if isinstance(step, Train) else "infer", step.x.shape)
             if isinstance(step, Train):
                 shapes.setdefault("backward", step.x.shape)
         elif isinstance(step, Backward):
-            answers, edited = _backward(layer, scenario.setup.features, step)
+            answers, edited = _backward(layer, scenario.setup.features, step, given)
             seen.append(Seen(answers, edited))
             shapes.setdefault("backward", step.grad.shape)
         elif isinstance(step, Population):
@@ -260,17 +291,17 @@ def _nothing(step: Step, error: SubjectError) -> Seen:
     return Seen(dict.fromkeys(names, error), error=error)
 
 
-def _forward(layer: Layer, features: int, step: Train | Infer) -> Seen:
-    x = step.x.copy()
+def _forward(layer: Layer, features: int, step: Train | Infer, given: Given) -> Seen:
+    x = given.take(step.x)
     answers: dict[Quantity, AnyArray | SubjectError] = {}
     try:
         out = layer.train(x) if isinstance(step, Train) else layer.infer(x)
         answers["out"] = _checked("out", out, step.x.shape)
     except SubjectError as error:
         return _nothing(step, error)
-    edited = layer.edited() | ({"input"} if x.tobytes() != step.x.tobytes() else set())
+    edited = layer.edited() | given.edited("input")
     if step.grad is not None:
-        gradients, more = _backward(layer, features, step)
+        gradients, more = _backward(layer, features, step, given)
         answers |= gradients
         edited |= more
     try:
@@ -285,11 +316,11 @@ def _forward(layer: Layer, features: int, step: Train | Infer) -> Seen:
 
 
 def _backward(
-    layer: Layer, features: int, step: Train | Infer | Backward
+    layer: Layer, features: int, step: Train | Infer | Backward, given: Given
 ) -> tuple[dict[Quantity, AnyArray | SubjectError], frozenset[str]]:
     upstream = step.grad
     assert upstream is not None
-    grad = upstream.copy()
+    grad = given.take(upstream)
     try:
         gradient = (layer.infer_backward if isinstance(step, Infer) else layer.backward)(grad)
     except SubjectError as error:
@@ -299,8 +330,7 @@ def _backward(
         "dgamma": _attempt("dgamma", gradient.dgamma, (features,), upstream.ndim),
         "dbeta": _attempt("dbeta", gradient.dbeta, (features,), upstream.ndim),
     }
-    changed = {"upstream gradient"} if grad.tobytes() != upstream.tobytes() else set()
-    return answers, layer.edited() | changed
+    return answers, layer.edited() | given.edited("upstream gradient")
 
 
 def _population(layer: Layer, features: int, step: Population) -> Seen:
@@ -326,10 +356,10 @@ def _aside(
 ) -> Seen:
     try:
         if isinstance(step, Elsewhere):
-            layer.elsewhere(step.x.copy())
+            layer.elsewhere(step.x.copy(), None if step.probe is None else step.probe.copy())
             return Seen({})
         if isinstance(step, Move):
-            layer.move(step.gamma.copy(), step.beta.copy())
+            layer.move(step.gamma.copy(), step.beta.copy(), in_place=step.in_place)
             return Seen({})
         name: Quantity = "dz" if step.what == "backward" else "out"
         return Seen({name: _checked(name, layer.reread(step.what), shapes[step.what])})

@@ -46,10 +46,10 @@ class Spoiled:
         """Return what the first call of a kind gave."""
         return self.inner.reread(what)
 
-    def elsewhere(self, x: AnyArray) -> None:
+    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
         """Another layer trains; it shares nothing with this one."""
 
-    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+    def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
         """Set other parameters."""
         self.inner.move(gamma, beta)
 
@@ -108,7 +108,7 @@ class ReusesGradient(ReusesOutput):
 class KeepsParameters(Spoiled):
     """It never takes other parameters."""
 
-    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
+    def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
         pass
 
 
@@ -205,7 +205,7 @@ class SpoilsCache(Spoiled):
 class SharesState(Spoiled):
     """Another layer of its class trains it along."""
 
-    def elsewhere(self, x: AnyArray) -> None:
+    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
         self.inner.train(x)
 
 

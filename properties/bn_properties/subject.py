@@ -120,12 +120,12 @@ class Layer(Protocol):
         """Return the array that the first `train`, `backward` (its dz) or `infer` gave, as it is now."""  # noqa: E501
         ...
 
-    def elsewhere(self, x: AnyArray) -> None:
-        """Train another layer, made like this one, on `x`."""
+    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
+        """Train another layer, made like this one, on `x`; then, given a `probe`, infer on that."""
         ...
 
-    def move(self, gamma: AnyArray, beta: AnyArray) -> None:
-        """Set other parameters, as an optimiser does between two steps."""
+    def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
+        """Set other parameters, as an optimiser does between two steps: new arrays, or in place."""
         ...
 
     def edited(self) -> frozenset[str]:

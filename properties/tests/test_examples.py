@@ -45,11 +45,17 @@ def test_the_examples_are_put_to_every_property_that_is_asked_often() -> None:
 
 
 WRONG: dict[int, tuple[dict[str, Step], str]] = {
-    0: ({"dbeta": lambda t: t.g[:256].sum(axis=0)}, "backward.beta_gradient"),
-    1: ({"mean": lambda t: t.z.mean(axis=1)}, "training.agreement"),
-    2: ({"var": lambda t: t.z.var(axis=0, ddof=1)}, "training.agreement"),
-    3: ({"next_mean": lambda t: t.running_mean}, "running.mean_recurrence"),
-    4: ({"y": lambda t: np.float32(t.gamma) * t.u + t.beta}, "training.agreement"),
+    0: ({"u": lambda t: np.clip((t.z - t.mean) / t.s, -30, 30)}, "training.agreement"),
+    1: (
+        {"dbeta": lambda t: t.g.sum(axis=0)[np.arange(t.g.shape[1]) % 32]},
+        "backward.beta_gradient",
+    ),
+    2: ({"mean": lambda t: t.z.mean(axis=1)}, "training.agreement"),
+    3: ({"var": lambda t: t.z.var(axis=0, ddof=1)}, "training.agreement"),
+    4: ({"next_mean": lambda t: t.running_mean}, "running.mean_recurrence"),
+    5: ({"y": lambda t: np.float32(t.gamma) * t.u + t.beta}, "training.agreement"),
+    6: ({"dbeta": lambda t: np.clip(t.g, -100, 100).sum(axis=0)}, "backward.beta_gradient"),
+    7: ({"dgamma": lambda t: np.round((t.g * t.u).sum(axis=0), 9)}, "backward.gamma_gradient"),
 }
 """For examples by number: what would pass on easier cases, and who must reject it."""
 
@@ -63,7 +69,7 @@ def test_an_example_rejects_what_it_was_chosen_for(number: int) -> None:
 
 
 RIGHT: dict[int, tuple[dict[str, Step], str]] = {
-    5: (
+    8: (
         {
             "next_mean": lambda t: (
                 np.float32(t.running_mean)
@@ -72,7 +78,7 @@ RIGHT: dict[int, tuple[dict[str, Step], str]] = {
         },
         "running.mean_recurrence",
     ),
-    6: (
+    9: (
         {
             "y": lambda t: (
                 np.float32(t.z) * np.float32(t.gamma / t.s)

@@ -30,6 +30,8 @@ class Worker:
         self._layer: interfaces.Layer | None = None
         self._make: Callable[[], interfaces.Layer] | None = None
         self._first: dict[str, Any] = {}
+        self._given: list[tuple[NDArray[Any], bytes]] = []
+        """The arrays that the layer was given, and what was in them."""
 
     def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> wire.Packed:
         """Do one operation and return the message that answers it."""
@@ -90,7 +92,7 @@ class Worker:
         setup = {**header["setup"], **arrays}
         self._make = lambda: interfaces.construct(spec, self._names, setup)
         self._layer = self._make()
-        self._first = {}
+        self._first, self._given = {}, []
 
     def _move(
         self,
@@ -99,7 +101,8 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        self._current().move(arrays["gamma"], arrays["beta"])
+        in_place = bool(header.get("in_place"))
+        self._current().move(arrays["gamma"], arrays["beta"], in_place=in_place)
 
     def _elsewhere(
         self,
@@ -110,7 +113,10 @@ class Worker:
     ) -> None:
         if self._make is None:
             raise Absent("there is no layer")
-        self._make().train(arrays["x"])
+        other = self._make()
+        other.train(arrays["x"])
+        if "probe" in arrays:
+            other.infer(arrays["probe"])
 
     def _reread(
         self,
@@ -179,12 +185,11 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> Any:
-        before, parameters = x.tobytes(), self._current().parameters()
+        parameters = self._current().parameters()
+        self._given.append((x, x.tobytes()))
         out = call(x)
         results["out"] = plain("the output", out)
-        if x.tobytes() != before:
-            results["input"] = x
-        self._note_edits(parameters, reply)
+        self._note_edits(parameters, reply, results)
         try:
             self._collect(self._current().statistics(), reply, results)
         except Unusable as error:
@@ -192,9 +197,17 @@ class Worker:
             reply["problems"] = {"running_mean": problem, "running_var": problem}
         return out
 
-    def _note_edits(self, before: dict[str, bytes], reply: dict[str, Any]) -> None:
+    def _note_edits(
+        self, before: dict[str, bytes], reply: dict[str, Any], results: dict[str, NDArray[Any]]
+    ) -> None:
+        """Say which parameters the call has changed, and which arrays that the layer was given."""
         after = self._current().parameters()
         edited = [name for name, content in before.items() if after.get(name) != content]
+        *earlier, (latest, given) = self._given
+        if latest.tobytes() != given:
+            results["input"] = latest
+        if any(array.tobytes() != content for array, content in earlier):
+            edited.append("earlier")
         if edited:
             reply["edited"] = edited
 
@@ -214,13 +227,12 @@ class Worker:
         reply: dict[str, Any],
         results: dict[str, NDArray[Any]],
     ) -> None:
-        before, parameters = grad.tobytes(), self._current().parameters()
+        parameters = self._current().parameters()
+        self._given.append((grad, grad.tobytes()))
         gradients = call(grad)
         self._first.setdefault("backward", gradients["dz"])
         self._collect(gradients, reply, results)
-        self._note_edits(parameters, reply)
-        if grad.tobytes() != before:
-            results["input"] = grad
+        self._note_edits(parameters, reply, results)
 
     @staticmethod
     def _collect(

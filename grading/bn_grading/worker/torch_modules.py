@@ -47,8 +47,8 @@ class ModuleLayer:
         with torch.no_grad():
             tensor.copy_(torch.from_numpy(value.reshape(tuple(tensor.shape))))
 
-    def move(self, gamma: NDArray[Any], beta: NDArray[Any]) -> None:
-        """Copy other parameters in."""
+    def move(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False) -> None:
+        """Copy other parameters in, as torch's optimisers do: in place."""
         self._copy("gamma", gamma)
         self._copy("beta", beta)
 

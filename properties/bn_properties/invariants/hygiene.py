@@ -9,6 +9,7 @@ import numpy as np
 from bn_properties.cases import Case
 from bn_properties.invariant import Ask, Check, invariant, no_edits, widen
 from bn_properties.scenario import (
+    EARLIER,
     SYMBOLS,
     Backward,
     Elsewhere,
@@ -19,18 +20,20 @@ from bn_properties.scenario import (
     Scenario,
     Train,
 )
-from bn_properties.subject import SubjectError
+from bn_properties.subject import AnyArray, SubjectError
 
 _CALLER = "the caller still needs its arrays"
 _GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
 
 
 def _life(case: Case) -> Scenario:
-    """Return training, inference, other parameters, and both again."""
+    """Return training, inference, other parameters, both again; and once more, moved in place."""
+    first, probe = Train(case.x, case.grad), Infer(case.probe)
     turned = Train(case.x[::-1] * -2, case.grad[::-1])
     moved = Move(case.gamma + 1, case.beta - 2)
-    steps = (Train(case.x, case.grad), Infer(case.probe), moved, Infer(case.probe), turned)
-    return Scenario(case.full_setup, (*steps, Infer(case.probe)))
+    again = Move(case.gamma * 2, case.beta + 1, in_place=True)
+    steps = (first, probe, moved, probe, turned, probe, again, probe, first)
+    return Scenario(case.full_setup, steps)
 
 
 def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
@@ -54,7 +57,7 @@ def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
 )
 def input_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     """Forward and backward leave the arrays that they are given as they were."""
-    yield from _unedited(case, ask, frozenset({"input", "upstream gradient"}))
+    yield from _unedited(case, ask, frozenset({"input", "upstream gradient", EARLIER}))
 
 
 @invariant(
@@ -74,21 +77,31 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     every=10,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
-    """What was returned does not change when its gradient is computed, or another batch comes."""
-    turned = Train(case.x[::-1] * -2, case.grad[::-1])
-    steps = (Train(case.x), Backward(case.grad), turned, Reread(), Reread("backward"))
-    scenario = case.once("looked at again", lambda: Scenario(case.full_setup, steps))
+    """What was returned does not change when its gradient is computed, or other batches come, in either mode."""  # noqa: E501
+    other = case.x[::-1] * -2
+    turned, more = Train(other, case.grad[::-1]), Train(other + 1, case.grad)
+    steps = (Train(case.x), Backward(case.grad), turned, more, turned)
+    scenario = case.once(
+        "looked at again",
+        lambda: Scenario(case.full_setup, (*steps, Reread(), Reread("backward"))),
+    )
     seen = ask.seen(scenario)
     gradient = seen[1].array("dz")
-    first, again = seen[0].array("out"), seen[3].array("out")
-    yield Check("the first output, looked at again", again, widen(first), None)
-    again = seen[4].array("dz")
-    yield Check("the first dz, looked at again", again, widen(gradient), None)
-    calls = (Infer(case.probe), Infer(case.probe[::-1] * -2), Reread("infer"))
+    yield _kept("output", seen[5].array("out"), seen[0].array("out"))
+    yield _kept("dz", seen[6].array("dz"), gradient)
+    calls = (Infer(case.x), Train(other), Infer(other), Infer(other + 1), Reread("infer"))
     predicted = case.once("inference again", lambda: Scenario(case.full_setup, calls))
     shown = ask.seen(predicted)
-    first, again = shown[0].array("out"), shown[2].array("out")
-    yield Check("the first inference output, looked at again", again, widen(first), None)
+    yield _kept("inference output", shown[4].array("out"), shown[0].array("out"))
+    between = (Train(case.x), Backward(case.grad), Infer(other), Infer(other + 1), Reread())
+    both = case.once("inference after", lambda: Scenario(case.full_setup, between))
+    shown = ask.seen(both)
+    shown[2].array("out")
+    yield _kept("training output", shown[4].array("out"), shown[0].array("out"))
+
+
+def _kept(what: str, again: AnyArray, first: AnyArray) -> Check:
+    return Check(f"the first {what}, looked at again", again, widen(first), None)
 
 
 @invariant(
@@ -103,10 +116,16 @@ def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     scenario = case.once("life", lambda: _life(case))
     seen, answers = ask.seen(scenario), ask.answer(scenario)
     trained: tuple[Quantity, ...] = ("out", *_GRADIENTS)
-    for step, mode, quantities in ((4, "training", trained), (3, "inference", trained[:1])):
+    calls = (
+        (4, "training with other parameters", trained),
+        (3, "inference with other parameters", trained[:1]),
+        (7, "inference with parameters changed in place", trained[:1]),
+        (8, "training with parameters changed in place", trained),
+    )
+    for step, mode, quantities in calls:
         for quantity in quantities:
             yield Check(
-                f"{SYMBOLS[quantity]} in {mode} with other parameters",
+                f"{SYMBOLS[quantity]} in {mode}",
                 seen[step].array(quantity),
                 answers[step].expected[quantity],
                 answers[step].bound(quantity),
@@ -143,6 +162,14 @@ def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
                 want[3].expected[quantity],
                 want[3].bound(quantity),
             )
+    calls = (Infer(case.probe), Elsewhere(case.more[0], case.probe), Infer(case.probe))
+    inferring = case.once("two layers infer", lambda: Scenario(case.full_setup, calls))
+    first, _, again = ask.seen(inferring)
+    missing = first.answers["out"]
+    if not (isinstance(missing, SubjectError) and missing.failure == "not_implemented"):
+        kept = widen(first.array("out"))
+        if np.isfinite(kept).all():
+            yield Check("inference after another layer trained", again.array("out"), kept, None)
 
 
 @invariant(

@@ -88,6 +88,25 @@ def closed_form(case: Case, ask: Ask) -> Iterator[Check]:
     got = ask.seen(case.sequence)[-1].array("running_mean")
     plural = "s" if steps > 1 else ""
     yield Check(f"running mean after {steps} step{plural}", got, total, room)
+    if case.index % 50 == 0 and not case.example:
+        yield from _long_run(case, ask)
+
+
+def _long_run(case: Case, ask: Ask) -> Iterator[Check]:
+    """Compare the statistics after many steps: a layer may stop to keep them, or begin to."""
+    batches = (case.x, *case.more)
+    train = tuple(Train(batches[number % len(batches)]) for number in range(24))
+    setup = replace(case.parameters, keep=0.75)
+    scenario = case.once("long run", lambda: Scenario(setup, train))
+    seen, want = ask.seen(scenario)[-1], ask.answer(scenario)[-1]
+    for quantity in STATISTICS:
+        if quantity in want.expected:
+            yield Check(
+                f"{SYMBOLS[quantity]} after {len(train)} steps",
+                seen.array(quantity),
+                want.expected[quantity],
+                want.bound(quantity),
+            )
 
 
 @invariant(

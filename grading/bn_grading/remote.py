@@ -252,36 +252,46 @@ class RemoteSubject:
         return seen
 
 
-def _requests(step: Step) -> list[Request]:
-    """Return the operations of one step, in order."""
+def _requests(step: Step, later: bool) -> list[Request]:
+    """Return the operations of one step, in order; `later` tells of a backward in a later step."""
     match step:
         case Train(x, grad) if grad is not None:
-            requests = [_request("train", x=x), _request("backward", grad=grad)]
+            requests = [_differentiable("train", x), _request("backward", grad=grad)]
         case Train(x):
-            requests = [_request("train", x=x)]
+            requests = [_differentiable("train", x) if later else _request("train", x=x)]
         case Infer(x, grad) if grad is not None:
-            forward: Request = ({"op": "infer", "differentiable": True}, {"x": x})
-            requests = [forward, _request("infer_backward", grad=grad)]
+            requests = [_differentiable("infer", x), _request("infer_backward", grad=grad)]
         case Infer(x):
             requests = [_request("infer", x=x)]
         case Backward(grad):
             requests = [_request("backward", grad=grad)]
-        case Elsewhere(x, probe):
-            also = {} if probe is None else {"probe": probe}
-            requests = [_request("elsewhere", x=x, **also)]
+        case Elsewhere(x, grad, probe):
+            named = {"x": x, "grad": grad, "probe": probe}
+            requests = [
+                _request("elsewhere", **{n: each for n, each in named.items() if each is not None})
+            ]
         case Move(gamma, beta, in_place):
             parameters: dict[str, AnyArray] = {"gamma": gamma, "beta": beta}
             requests = [({"op": "move", "in_place": in_place}, parameters)]
         case Population(batches):
-            named = {f"batch{number}": batch for number, batch in enumerate(batches)}
-            requests = [_request("population", **named)]
+            numbered = {f"batch{number}": batch for number, batch in enumerate(batches)}
+            requests = [_request("population", **numbered)]
         case Reread(what):
             requests = [({"op": "reread", "what": what}, {})]
     return requests
 
 
+def _differentiable(operation: str, x: AnyArray) -> Request:
+    return {"op": operation, "differentiable": True}, {"x": x}
+
+
 def _request(operation: str, **arrays: AnyArray) -> Request:
     return {"op": operation}, arrays
+
+
+def _following(steps: tuple[Step, ...]) -> Step | None:
+    """Return the next step after the first that trains or differentiates, if there is one."""
+    return next((step for step in steps[1:] if isinstance(step, Train | Backward)), None)
 
 
 @lru_cache(maxsize=40_000)
@@ -314,8 +324,8 @@ def _frames(
         if (value := getattr(setup, name)) is not None
     }
     requests: list[Request] = [({"op": "construct", "part": part, "setup": scalars}, arrays)]
-    for step in scenario.steps:
-        asked = _requests(step)
+    for number, step in enumerate(scenario.steps):
+        asked = _requests(step, isinstance(_following(scenario.steps[number:]), Backward))
         if asked[0][0]["op"] in without and not isinstance(step, Backward):
             break
         requests += [request for request in asked if request[0]["op"] not in without]
@@ -399,12 +409,14 @@ class RemoteLayer:
     def reread(self, what: str) -> AnyArray:
         """Ask for what the first call of a kind gave, as it is now."""
         reply, results = self._next("reread")
-        out = _value(reply, results, "out")
-        if isinstance(out, SubjectError):
-            raise out
-        return out
+        again = _value(reply, results, "again")
+        if isinstance(again, SubjectError):
+            raise again
+        return again
 
-    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
+    def elsewhere(
+        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
+    ) -> None:
         """Have another layer of the submission's train on `x`."""
         self._next("elsewhere")
 

@@ -144,7 +144,8 @@ def answer(scenario: Scenario, convention: Convention) -> tuple[Answer, ...]:
                 gamma, beta = _or(step.gamma, gamma), _or(step.beta, beta)
             answers.append(Answer({}, {}, {}, None, None, PRECISIONS["float64"]))
         elif isinstance(step, Reread):
-            answers.append(_again(first[step.what], "dz" if step.what == "backward" else "out"))
+            call = "backward" if step.what in ("dgamma", "dbeta") else step.what
+            answers.append(_again(first[call], step.quantity))
         else:
             assert latest is not None, "a scenario trains before it asks for a gradient"
             answers.append(_backward(latest, step))

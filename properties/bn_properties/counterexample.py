@@ -11,6 +11,7 @@ from bn_properties.answers import Answer
 from bn_properties.checking import Failing, Judgement, Observations, OracleAnswers
 from bn_properties.invariant import Check
 from bn_properties.scenario import (
+    SYMBOLS,
     Backward,
     Elsewhere,
     Infer,
@@ -67,8 +68,10 @@ def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
                 asked.append(("backward in inference mode", {"G": grad}, _BACKWARD))
         case Backward(grad):
             asked = [("backward", {"G": grad}, _BACKWARD)]
-        case Elsewhere(x, probe):
+        case Elsewhere(x, grad, probe):
             asked = [("train another layer", {"z": x}, ())]
+            if grad is not None:
+                asked.append(("backward with that layer", {"G": grad}, ()))
             if probe is not None:
                 asked.append(("infer with that layer", {"z": probe}, ()))
         case Move(gamma, beta, in_place):
@@ -78,7 +81,7 @@ def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
             named = {f"batch {number}": batch for number, batch in enumerate(batches, 1)}
             asked = [("population statistics", named, _POPULATION)]
         case Reread():
-            asked = [("look again at the output", {}, ("out",))]
+            asked = [(f"look again at {SYMBOLS[step.quantity]}", {}, (step.quantity,))]
     return [_call(name, inputs, quantities, got, want) for name, inputs, quantities in asked]
 
 

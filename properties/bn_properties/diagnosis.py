@@ -93,7 +93,9 @@ class VariedLayer:
         """Set other parameters."""
         self._variation.move(gamma, beta)
 
-    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
+    def elsewhere(
+        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
+    ) -> None:
         """Do nothing: variations share no state."""
 
     def edited(self) -> frozenset[str]:
@@ -103,7 +105,8 @@ class VariedLayer:
     def backward(self, grad: AnyArray) -> Gradient:
         """Differentiate the latest training forward."""
         gradients = _guarded(lambda: self._variation.backward(grad))
-        self._first.setdefault("backward", np.asarray(gradients[0]))
+        for name, value in zip(("backward", "dgamma", "dbeta"), gradients, strict=True):
+            self._first.setdefault(name, np.asarray(value))
         return Gradient(*(np.asarray(value) for value in gradients))
 
     def infer(self, x: AnyArray) -> AnyArray:

@@ -53,7 +53,12 @@ def _tall(space: tuple[int, ...]) -> Case:
 
 
 def _wide(space: tuple[int, ...]) -> Case:
-    return _case((3, 40, *space))
+    return _case((2, 40, *(7, 9, 1)[: len(space)]))
+
+
+def _distant(space: tuple[int, ...]) -> Case:
+    case = _case((65, 2, *(1 for _ in space)))
+    return replace(case, x=case.x + 2.0**20)
 
 
 def _square(space: tuple[int, ...]) -> Case:
@@ -113,7 +118,8 @@ def _folded(space: tuple[int, ...]) -> Case:
 
 EXAMPLES: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
     "more instances than a loop was tried on, and one so far off that |u| is past 30": _tall,
-    "more features than a loop was tried on, in whole vector lanes": _wide,
+    "more features than a loop was tried on, in whole vector lanes; larger images": _wide,
+    "many instances, far from zero": _distant,
     "as many instances as features: a mistaken axis has the right shape": _square,
     "two values of one feature: B/(B−1) is largest": _pair,
     "one instance": _one,

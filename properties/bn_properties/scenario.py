@@ -74,18 +74,37 @@ class Backward:
 
 @dataclass(frozen=True, eq=False)
 class Elsewhere:
-    """Another layer, made like this one, trains on `x`; then, given a `probe`, infers on that."""
+    """Another layer of its class, with another ε and momentum, trains on `x`.
+
+    Given them, it then differentiates with `grad`, and infers on `probe`.
+    """
 
     x: AnyArray
+    grad: AnyArray | None = None
     probe: AnyArray | None = None
+
+
+_REREAD: dict[str, Quantity] = {
+    "train": "out",
+    "infer": "out",
+    "backward": "dz",
+    "dgamma": "dgamma",
+    "dbeta": "dbeta",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Reread:
     """The array that the layer's first call of a kind gave is looked at again."""
 
-    what: Literal["train", "backward", "infer"] = "train"
-    """Which call; of a backward it is dz."""
+    what: Literal["train", "infer", "backward", "dgamma", "dbeta"] = "train"
+    """Which call; of a backward it is dz, or else the gradient of a parameter: where a layer keeps
+    that in an attribute, what stands there now."""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What it was that the call gave."""
+        return _REREAD[self.what]
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +302,7 @@ def _nothing(step: Step, error: SubjectError) -> Seen:
     if isinstance(step, Train | Infer):
         names += ("out", "running_mean", "running_var")
     if isinstance(step, Reread):
-        names += ("out", "dz")
+        names += (step.quantity,)
     if isinstance(step, Train | Infer | Backward) and step.grad is not None:
         names += ("dz", "dgamma", "dbeta")
     if isinstance(step, Population):
@@ -356,13 +375,18 @@ def _aside(
 ) -> Seen:
     try:
         if isinstance(step, Elsewhere):
-            layer.elsewhere(step.x.copy(), None if step.probe is None else step.probe.copy())
+            more = (None if array is None else array.copy() for array in (step.grad, step.probe))
+            layer.elsewhere(step.x.copy(), *more)
             return Seen({})
         if isinstance(step, Move):
             layer.move(step.gamma.copy(), step.beta.copy(), in_place=step.in_place)
             return Seen({})
-        name: Quantity = "dz" if step.what == "backward" else "out"
-        return Seen({name: _checked(name, layer.reread(step.what), shapes[step.what])})
+        name = step.quantity
+        if step.what in ("dgamma", "dbeta"):
+            shape, ndim = shapes["backward"][1:2], len(shapes["backward"])
+        else:
+            shape, ndim = shapes[step.what], 0
+        return Seen({name: _checked(name, layer.reread(step.what), shape, ndim)})
     except SubjectError as error:
         return _nothing(step, error)
 

@@ -46,7 +46,9 @@ class Spoiled:
         """Return what the first call of a kind gave."""
         return self.inner.reread(what)
 
-    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
+    def elsewhere(
+        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
+    ) -> None:
         """Another layer trains; it shares nothing with this one."""
 
     def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
@@ -205,7 +207,9 @@ class SpoilsCache(Spoiled):
 class SharesState(Spoiled):
     """Another layer of its class trains it along."""
 
-    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
+    def elsewhere(
+        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
+    ) -> None:
         self.inner.train(x)
 
 

@@ -117,11 +117,13 @@ class Layer(Protocol):
         ...
 
     def reread(self, what: str) -> AnyArray:
-        """Return the array that the first `train`, `backward` (its dz) or `infer` gave, as it is now."""  # noqa: E501
+        """Return what the first call of a kind gave, as it is now (see `scenario.Reread`)."""
         ...
 
-    def elsewhere(self, x: AnyArray, probe: AnyArray | None = None) -> None:
-        """Train another layer, made like this one, on `x`; then, given a `probe`, infer on that."""
+    def elsewhere(
+        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
+    ) -> None:
+        """Train another layer on `x`; given them, differentiate `grad` and infer on `probe`."""
         ...
 
     def move(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:

@@ -21,7 +21,7 @@ Spec = dict[str, Any]
 class Layer(Protocol):
     """One layer of the submission's."""
 
-    def train(self, x: NDArray[Any]) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
         """Forward in training mode."""
         ...
 
@@ -47,6 +47,10 @@ class Layer(Protocol):
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of gamma and beta, to see whether a call changes them."""
+        ...
+
+    def held(self, name: str) -> Any:
+        """Return the dgamma or dbeta that the layer holds now; None where it holds none."""
         ...
 
     def move(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False) -> None:
@@ -208,7 +212,7 @@ class ClassLayer:
                 return method
         raise Absent(f"the class has no method {' or '.join(options)}")
 
-    def train(self, x: NDArray[Any]) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
         """Forward in training mode."""
         return self._forward(x, inference=False)
 
@@ -257,6 +261,10 @@ class ClassLayer:
         values = {name: self._read(name) for name in ("gamma", "beta")}
         return {n: v.tobytes() for n, v in values.items() if isinstance(v, np.ndarray)}
 
+    def held(self, name: str) -> Any:
+        """Read the attribute of a parameter's gradient."""
+        return self._read(name) if name in ("dgamma", "dbeta") else None
+
     def _read(self, role: str) -> Any:
         try:
             return getattr(self._object, self._name(role))
@@ -273,6 +281,7 @@ class FunctionLayer:
         features = setup["features"]
         self._gamma = self._parameter(setup, "gamma", np.ones(features))
         self._beta = self._parameter(setup, "beta", np.zeros(features))
+        self._mode = ""
         self._settings: dict[str, Any] = {}
         for key, name in spec["settings"].items():
             if setup.get(name) is not None:
@@ -295,7 +304,8 @@ class FunctionLayer:
         return function
 
     def _forward(self, x: NDArray[Any], mode: str) -> Any:
-        self._settings["mode"] = mode
+        if mode != self._mode:  # the caller sets it once, and calls as often as there are batches
+            self._settings["mode"] = self._mode = mode
         result = self._function(self._spec["forward"])(x, self._gamma, self._beta, self._settings)
         if result is None:
             return None
@@ -306,7 +316,7 @@ class FunctionLayer:
             self._cache, self._trained = cache, True
         return out
 
-    def train(self, x: NDArray[Any]) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
         """Forward in training mode; keeps the cache."""
         return self._forward(x, self._spec["train_mode"])
 
@@ -338,6 +348,9 @@ class FunctionLayer:
             self._gamma[...], self._beta[...] = gamma, beta
         else:
             self._gamma, self._beta = gamma.astype(np.float64), beta.astype(np.float64)
+
+    def held(self, name: str) -> None:
+        """Return nothing: a function keeps nothing."""
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the arrays that are passed in."""

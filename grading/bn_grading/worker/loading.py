@@ -11,6 +11,7 @@ import ast
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import linecache
 import re
 import sys
 import types
@@ -57,6 +58,11 @@ class _StandIn(types.ModuleType):
         return type(name, (_Missing,), {})
 
 
+def _show(source: str, filename: str) -> None:
+    """Let `inspect` find the source, as it does for a file: TorchScript compiles from it."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the submission's other files, and last of all stand-ins for what it lacks."""
 
@@ -86,7 +92,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Run the file, if it is one of the submission's."""
         source = self._own(module.__name__)
         if source is not None:
-            exec(compile(source, f"{module.__name__}.py", "exec"), module.__dict__)
+            filename = f"{module.__name__}.py"
+            _show(source, filename)
+            exec(compile(source, filename, "exec"), module.__dict__)
 
 
 class _Refuser(importlib.abc.MetaPathFinder):
@@ -145,6 +153,7 @@ def load(source: str, filename: str, others: dict[str, str], runtime: str) -> di
     module.__file__ = filename
     module.__package__ = PACKAGE
     sys.modules[module.__name__] = module
+    _show(source, filename)
     try:
         exec(compile(tree, filename, "exec"), module.__dict__)
     except SystemExit as error:

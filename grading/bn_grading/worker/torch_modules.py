@@ -37,6 +37,9 @@ class ModuleLayer:
         for role in ("gamma", "beta", "running_mean", "running_var"):
             if setup.get(role) is not None:
                 self._copy(role, setup[role])
+        self._container = torch.nn.Sequential(self._module)
+        """Modules are set to a mode by what contains them."""
+        self._steps_alone = 0
         self._trained: _Pass | None = None
         self._inferred: _Pass | None = None
 
@@ -69,11 +72,13 @@ class ModuleLayer:
             raise Unusable(f"the output is a {type(out).__name__}, but should be a torch.Tensor")
         return _Pass(tensor, out)
 
-    def train(self, x: NDArray[Any]) -> Any:
-        """Forward in training mode."""
-        self._module.train()
+    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
+        """Forward in training mode; when nothing is differentiated, by turns without gradients."""
+        self._container.train()
         self._module.zero_grad(set_to_none=True)
-        self._trained = self._forward(x, grad=True)
+        self._steps_alone += not differentiable
+        with torch.set_grad_enabled(differentiable or self._steps_alone % 2 == 1):
+            self._trained = self._forward(x, grad=differentiable)
         out = self._trained.out
         if out.dtype != self._trained.x.dtype:
             raise Unusable(f"the output is {out.dtype}, but should be {self._trained.x.dtype}")
@@ -81,7 +86,7 @@ class ModuleLayer:
 
     def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
         """Forward in inference mode; `differentiable` as for a layer that is frozen."""
-        self._module.eval()
+        self._container.eval()
         with torch.set_grad_enabled(differentiable):
             self._inferred = self._forward(x, grad=differentiable)
         return self._inferred.out.detach().numpy()
@@ -138,6 +143,9 @@ class ModuleLayer:
                 )
                 raise Unusable(f"{name} {what}")
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
+
+    def held(self, name: str) -> None:
+        """Return nothing: gradients are copied out when they are there."""
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of weight and bias, in float64: a forward may convert the module."""

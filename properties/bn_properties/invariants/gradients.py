@@ -51,7 +51,7 @@ def _other_gradients(case: Case) -> tuple[Scenario, Scenario]:
     equation=r"\mathrm{backward}(2G + H) = 2\,\mathrm{backward}(G) + \mathrm{backward}(H)",
     source="a derivative is linear in what it is applied to",
     presupposes=BACKWARD,
-    every=5,
+    every=10,
 )
 def linear_in_upstream(case: Case, ask: Ask) -> Iterator[Check]:
     """All three gradients are linear in the upstream gradient."""

@@ -143,7 +143,7 @@ def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     every=10,
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
-    """Two layers share no state: training another one between forward and backward changes nothing."""  # noqa: E501
+    """Two layers share no state: whatever another one is asked, this one stays as it is."""
     if not case.more:
         return
     steps = (Train(case.x), Elsewhere(case.more[0]), Backward(case.grad), Train(case.more[0]))

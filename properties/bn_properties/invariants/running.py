@@ -189,7 +189,7 @@ def cumulative_average(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"(M, V) \text{ after any order of training and inference steps}",
     source="the recurrence, which inference does not enter",
     presupposes=(*RECURRENCES, "inference.affine_fold", "inference.no_state_change"),
-    every=5,
+    every=10,
 )
 def any_order(case: Case, ask: Ask) -> Iterator[Check]:
     """In any order of training and inference steps, the statistics follow the training steps alone, and the outputs the statistics."""  # noqa: E501

@@ -73,12 +73,13 @@ class ModuleLayer:
         return _Pass(tensor, out)
 
     def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
-        """Forward in training mode; when nothing is differentiated, by turns without gradients."""
+        """Forward in training mode; when nothing is differentiated, every second time without a graph."""  # noqa: E501
         self._container.train()
         self._module.zero_grad(set_to_none=True)
         self._steps_alone += not differentiable
-        with torch.set_grad_enabled(differentiable or self._steps_alone % 2 == 1):
-            self._trained = self._forward(x, grad=differentiable)
+        grad = differentiable or self._steps_alone % 2 == 1
+        with torch.set_grad_enabled(grad):
+            self._trained = self._forward(x, grad=grad)
         out = self._trained.out
         if out.dtype != self._trained.x.dtype:
             raise Unusable(f"the output is {out.dtype}, but should be {self._trained.x.dtype}")

@@ -50,6 +50,10 @@ WRONG: dict[int, tuple[dict[str, Step], str]] = {
         {"dbeta": lambda t: t.g.sum(axis=0)[np.arange(t.g.shape[1]) % 32]},
         "backward.beta_gradient",
     ),
+    2: (
+        {"var": lambda t: np.maximum((t.z**2).mean(axis=0) - t.mean**2, 0)},
+        "stability.training_output",
+    ),
     3: ({"mean": lambda t: t.z.mean(axis=1)}, "training.agreement"),
     4: ({"var": lambda t: t.z.var(axis=0, ddof=1)}, "training.agreement"),
     5: ({"next_mean": lambda t: t.running_mean}, "running.mean_recurrence"),

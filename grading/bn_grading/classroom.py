@@ -18,13 +18,13 @@ from pathlib import Path
 
 import hypothesis
 import numpy as np
-from bn_properties.verdicts import Environment, Results, SubmissionResult, Tool
-from bn_reports.results_json import write_results, write_submission
+from bn_properties.records import Environment, Results, SubmissionResult, Tool
+from bn_reports.formats.results_json import write_results, write_submission
 
-from bn_grading.bank import CaseBank
-from bn_grading.courses import Course
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import Course
 from bn_grading.grade import grade, ungraded
-from bn_grading.submissions import Submission
+from bn_grading.intake.submissions import Submission
 
 Ready = Callable[[SubmissionResult], None]
 

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from bn_oracle.faults import FAULTS
+from bn_diagnosis.faults import FAULTS
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.verdicts import Status, json_schema
-from bn_reports.html import write_html
-from bn_reports.listing import fault_list, property_list
-from bn_reports.results_json import read_results
-from bn_reports.terminal import class_table, submission_report
+from bn_properties.records import Status, json_schema
+from bn_reports.formats.results_json import read_results
+from bn_reports.html.pages import write_html
+from bn_reports.terminal.listing import fault_list, property_list
+from bn_reports.terminal.submission import class_table, submission_report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bn_grading.bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
+from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
 from bn_grading.classroom import environment, grade_class, grade_one, jobs_for, tool
-from bn_grading.courses import Course, CourseError, built_in, find
-from bn_grading.submissions import PathError, collect, single
+from bn_grading.courses.model import Course, CourseError, built_in, find
+from bn_grading.intake.submissions import PathError, collect, single
 
 app = typer.Typer(
     name="bnoracle",

@@ -6,27 +6,28 @@ import math
 from dataclasses import dataclass
 
 import pytest
-from bn_properties.cases import Case, cases
+from bn_properties.cases.case import Case
+from bn_properties.cases.draw import cases
+from bn_properties.cases.pinned import pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import (
+    ExpectedResponses,
     Finding,
-    Observations,
-    OracleAnswers,
+    Transcript,
     allowed,
     blocked_by,
     describe,
     scan,
     try_case,
 )
-from bn_properties.examples import chosen_cases
+from bn_properties.records import Outcome
 from bn_properties.reducing import minimise
-from bn_properties.verdicts import Outcome
 from hypothesis import HealthCheck, Phase, example, given, seed, settings, target
 
-from bn_grading.bank import DEFAULT_EXAMPLES, CaseBank
-from bn_grading.courses import Part, built_in, find
-from bn_grading.remote import RemoteSubject, RemoteSubmission
-from bn_grading.submissions import PathError, graded_file, parts_for, recognise, single
+from bn_grading.case_bank import DEFAULT_EXAMPLES, CaseBank
+from bn_grading.courses.model import Part, built_in, find
+from bn_grading.intake.submissions import PathError, graded_file, parts_for, recognise, single
+from bn_grading.subject.remote import RemoteSubject, RemoteSubmission
 
 SEARCH_EXAMPLES = 500
 """How far the `thorough` profile searches for the worst error of each property."""
@@ -42,7 +43,7 @@ class Verdict:
     case: Case | None
     """The smallest failing case."""
     spatial_axes: int
-    seen: Observations
+    seen: Transcript
 
     def settle(self) -> None:
         """Pass, or leave by the pytest outcome that the verdict calls for."""
@@ -62,15 +63,15 @@ class Verdict:
         """Let Hypothesis report the failing case in its own words."""
         if self.case is None:
             return
-        property_, seen = self.finding.property, self.seen
-        answers = OracleAnswers(seen.subject.convention)
+        prop, seen = self.finding.property, self.seen
+        answers = ExpectedResponses(seen.subject.convention)
 
         @settings(database=None, deadline=None, phases=[Phase.explicit], print_blob=True)
         @example(case=self.case)
         @given(case=cases(spatial_axes=self.spatial_axes))
         def holds(case: Case) -> None:
-            failing, _ = try_case(property_, case, seen, answers)
-            assert failing is None, f"{property_.title}\n{describe(failing)}"
+            failing, _ = try_case(prop, case, seen, answers)
+            assert failing is None, f"{prop.title}\n{describe(failing)}"
 
         holds()
 
@@ -103,7 +104,7 @@ class Examiner:
             raise PathError(f"it does not define {' or '.join(parts[0].names)}")
         self._cases = bank.cases(self._part.spatial_axes)
         self._answers = bank.answers(chosen.convention)
-        self._seen = Observations(RemoteSubject(self._remote, self._part, chosen.convention))
+        self._seen = Transcript(RemoteSubject(self._remote, self._part, chosen.convention))
         self._seed, self._search = seed, search
         self._findings: dict[str, Finding] = {}
 
@@ -131,8 +132,8 @@ class Examiner:
 
     def _finding(self, id_: str) -> Finding:
         if id_ not in self._findings:
-            property_ = BY_ID[id_]
-            self._findings[id_] = scan(property_, self._cases, self._seen, self._answers)
+            prop = BY_ID[id_]
+            self._findings[id_] = scan(prop, self._cases, self._seen, self._answers)
         return self._findings[id_]
 
     def _presupposed(self, id_: str) -> None:
@@ -145,7 +146,7 @@ class Examiner:
         """Search for a case on which rounding comes closest to the bound, or past it."""
         __tracebackhide__ = True
         assert self._part is not None
-        property_, subject = finding.property, self._seen.subject
+        prop, subject = finding.property, self._seen.subject
 
         @seed(self._seed)
         @settings(
@@ -160,13 +161,13 @@ class Examiner:
             if not allowed(case, subject.convention):
                 return
             failing, ratio = try_case(
-                property_, case, Observations(subject), OracleAnswers(subject.convention)
+                prop, case, Transcript(subject), ExpectedResponses(subject.convention)
             )
-            assert failing is None, f"{property_.title}\n{describe(failing)}"
+            assert failing is None, f"{prop.title}\n{describe(failing)}"
             if ratio:
                 target(math.log10(ratio), label="log10 of error over bound")
 
-        for chosen in chosen_cases(self._part.spatial_axes):
+        for chosen in pinned_cases(self._part.spatial_axes):
             holds = example(case=chosen)(holds)
         holds()
 

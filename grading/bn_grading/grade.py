@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
-from bn_properties.cases import Case
+from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import (
+    ExpectedResponses,
     Finding,
-    Observations,
-    OracleAnswers,
+    Transcript,
     blocked_by,
     describe,
     scan,
 )
 from bn_properties.counterexample import write
-from bn_properties.invariant import Property
+from bn_properties.property import Property
+from bn_properties.records import Counterexample, Outcome, Status, SubmissionResult
 from bn_properties.reducing import minimise
-from bn_properties.verdicts import Counterexample, Outcome, Status, SubmissionResult
 
-from bn_grading.bank import CaseBank
-from bn_grading.courses import Course, Part
-from bn_grading.remote import RemoteSubject, RemoteSubmission, Unusable
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import Course, Part
+from bn_grading.intake.submissions import PathError, Submission, graded_file, parts_for, recognise
 from bn_grading.scoring import Examined, properties, status, summary
-from bn_grading.submissions import PathError, Submission, graded_file, parts_for, recognise
+from bn_grading.subject.remote import RemoteSubject, RemoteSubmission, Unusable
 
 
 def grade(
@@ -127,13 +127,13 @@ def _examine(
 ) -> Examined:
     """Check every property that applies to one part, and look for the mistake."""
     convention = course.convention
-    seen = Observations(RemoteSubject(remote, part, convention))
+    seen = Transcript(RemoteSubject(remote, part, convention))
     answers = bank.answers(convention)
     cases = bank.cases(part.spatial_axes)
     findings: dict[str, Finding] = {}
-    for property_ in PROPERTIES:
-        if property_.family in part.families:
-            findings[property_.id] = _scan(property_, cases, seen, answers)
+    for prop in PROPERTIES:
+        if prop.family in part.families:
+            findings[prop.id] = _scan(prop, cases, seen, answers)
     observed = list(seen.kept.values())
     counterexamples: dict[str, Counterexample] = {}
     for id_, finding in list(findings.items()):
@@ -150,11 +150,11 @@ def _examine(
 
 
 def _scan(
-    property_: Property, cases: Sequence[Case], seen: Observations, answers: OracleAnswers
+    prop: Property, cases: Sequence[Case], seen: Transcript, answers: ExpectedResponses
 ) -> Finding:
     """Scan one property; a failure of its own is not the submission's, nor any other property's."""
     try:
-        return scan(property_, cases, seen, answers)
+        return scan(prop, cases, seen, answers)
     except Exception as error:
         message = f"the grader failed ({type(error).__name__}: {error})"
-        return Finding(property_, Outcome.ERROR, 0, None, None, message)
+        return Finding(prop, Outcome.ERROR, 0, None, None, message)

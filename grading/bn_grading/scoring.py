@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, blocked_by
-from bn_properties.invariant import Property
-from bn_properties.verdicts import Cause, Counterexample, Outcome, PropertyResult, Status
+from bn_properties.property import Property
+from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
-from bn_grading.courses import Course, Part
+from bn_grading.courses.model import Course, Part
 
 STABILITY = "stability"
 """The family whose failures alone make a submission unstable, not incorrect."""
@@ -41,13 +41,13 @@ def properties(
         if found is None and (part.group in groups_present or _is_later(part, parts)):
             continue  # an alternative of one that is there
         main = found.main if found else not have_main and part.group == parts[0].group
-        for property_ in PROPERTIES:
-            if property_.family not in part.families:
-                results.append(_absent(course, part, main, property_, applicable=False))
+        for prop in PROPERTIES:
+            if prop.family not in part.families:
+                results.append(_absent(course, part, main, prop, applicable=False))
             elif found is None:
-                results.append(_absent(course, part, main, property_, applicable=True))
+                results.append(_absent(course, part, main, prop, applicable=True))
             else:
-                results.append(_result(course, found, property_))
+                results.append(_result(course, found, prop))
     return tuple(results)
 
 
@@ -57,20 +57,20 @@ def _is_later(part: Part, parts: Sequence[Part]) -> bool:
     return first is not part
 
 
-def _id(part: Part, main: bool, property_: Property) -> str:
-    return property_.id if main else f"{part.id}/{property_.id}"
+def _id(part: Part, main: bool, prop: Property) -> str:
+    return prop.id if main else f"{part.id}/{prop.id}"
 
 
 def _absent(
-    course: Course, part: Part, main: bool, property_: Property, *, applicable: bool
+    course: Course, part: Part, main: bool, prop: Property, *, applicable: bool
 ) -> PropertyResult:
-    id_ = _id(part, main, property_)
+    id_ = _id(part, main, prop)
     return PropertyResult(
         id=id_,
         part=part.id,
-        group=property_.family,
-        title=property_.title,
-        equation=property_.equation,
+        group=prop.family,
+        title=prop.title,
+        equation=prop.equation,
         status=Outcome.NOT_RUN if applicable else Outcome.NOT_APPLICABLE,
         points=0.0,
         max_points=course.points.get(id_, 0.0),
@@ -79,19 +79,19 @@ def _absent(
     )
 
 
-def _result(course: Course, found: Examined, property_: Property) -> PropertyResult:
-    finding = found.findings[property_.id]
+def _result(course: Course, found: Examined, prop: Property) -> PropertyResult:
+    finding = found.findings[prop.id]
     root = blocked_by(finding, found.findings)
-    id_ = _id(found.part, found.main, property_)
+    id_ = _id(found.part, found.main, prop)
     most = course.points.get(id_, 0.0)
     earned = finding.outcome is Outcome.PASS or (root is not None and course.one_cause_costs_once)
     prefix = "" if found.main else f"{found.part.id}/"
     return PropertyResult(
         id=id_,
         part=found.part.id,
-        group=property_.family,
-        title=property_.title,
-        equation=property_.equation,
+        group=prop.family,
+        title=prop.title,
+        equation=prop.equation,
         status=Outcome.BLOCKED if root else finding.outcome,
         points=most if earned else 0.0,
         max_points=most,
@@ -99,7 +99,7 @@ def _result(course: Course, found: Examined, property_: Property) -> PropertyRes
         message=finding.message,
         blocked_by=prefix + root if root else None,
         error_over_bound=finding.worst,
-        counterexample=found.counterexamples.get(property_.id),
+        counterexample=found.counterexamples.get(prop.id),
     )
 
 

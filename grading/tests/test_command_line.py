@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from bn_reports.results_json import read_results
+from bn_reports.formats.results_json import read_results
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
 GOOD = "correct/cmu_handout.py"

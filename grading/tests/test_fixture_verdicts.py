@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
-from bn_grading.bank import CaseBank
-from bn_grading.courses import built_in
+from bn_diagnosis.faults import BY_ID
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
-from bn_grading.submissions import single
-from bn_oracle.faults import BY_ID
-from bn_properties.verdicts import Outcome, Status, SubmissionResult
+from bn_grading.intake.submissions import single
+from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
@@ -24,8 +26,36 @@ def bank() -> CaseBank:
     return CaseBank()
 
 
+@lru_cache(maxsize=1)
+def recorded() -> dict[str, Any]:
+    """Read what each fixture was found to be when the records were made."""
+    found: dict[str, Any] = json.loads((FIXTURES / "golden" / "verdicts.json").read_text("utf-8"))
+    return found
+
+
+def brief(result: SubmissionResult) -> dict[str, Any]:
+    """Return a verdict as the records hold it: every property, those that hold as their number."""
+    by: dict[str, list[str]] = {}
+    for each in result.properties:
+        by.setdefault(each.status, []).append(each.id)
+    found: dict[str, Any] = {
+        "status": str(result.status),
+        "score": result.score,
+        "causes": [cause.fault for cause in result.causes],
+        "pass": len(by.get("pass", [])),
+        "not_applicable": len(by.get("not_applicable", [])),
+    }
+    found |= {name: by[name] for name in ("fail", "error", "not_run") if name in by}
+    blocked = {p.id: p.blocked_by for p in result.properties if p.status is Outcome.BLOCKED}
+    return found | ({"blocked": blocked} if blocked else {})
+
+
+@lru_cache(maxsize=1)
 def judged(path: Path) -> SubmissionResult:
-    return grade(single(str(path)), None, list(built_in().values()), bank())
+    """Grade a fixture, and hold it to the records, property by property."""
+    result = grade(single(str(path)), None, list(built_in().values()), bank())
+    assert recorded()[path.relative_to(FIXTURES).as_posix()] == brief(result)
+    return result
 
 
 def files(folder: str) -> list[ParameterSet]:

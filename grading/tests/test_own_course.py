@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from bn_grading.bank import CaseBank
-from bn_grading.courses import Course, CourseError, find
+from bn_diagnosis.faults import BY_ID
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import Course, CourseError, find
 from bn_grading.grade import grade
-from bn_grading.submissions import single
-from bn_oracle.faults import BY_ID
-from bn_properties.verdicts import Outcome, Status, SubmissionResult
+from bn_grading.intake.submissions import single
+from bn_properties.records import Outcome, Status, SubmissionResult
 
 COURSES = Path(__file__).parents[2] / "fixtures" / "courses"
 LECTURE = COURSES / "lecture"

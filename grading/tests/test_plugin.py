@@ -31,7 +31,7 @@ def test_a_right_file_passes_every_property(tmp_path: Path, fixtures_folder: Pat
     good = fixtures_folder / "correct/cmu_handout.py"
     done = run("--bn-subject", good, "--bn-profile", "quick", "-q", cwd=tmp_path)
     assert 0 == done.returncode, done.stdout
-    offered = [property_ for property_ in PROPERTIES if property_.needs is None]
+    offered = [prop for prop in PROPERTIES if prop.needs is None]
     assert f"{len(offered)} passed, {len(PROPERTIES) - len(offered)} skipped" in done.stdout
 
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bn_grading.bank import CaseBank
-from bn_grading.courses import built_in
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
-from bn_grading.submissions import PathError, collect, names, single
-from bn_properties.verdicts import Status
+from bn_grading.intake.submissions import PathError, collect, names, single
+from bn_properties.records import Status
 
 COURSES = list(built_in().values())
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bn_grading.bank import CaseBank
-from bn_grading.courses import Limits, built_in
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import Limits, built_in
 from bn_grading.grade import grade
-from bn_grading.submissions import collect, single
-from bn_grading.worker import wire
-from bn_grading.worker.results import Absent, Unusable, plain
-from bn_properties.cases import Case
-from bn_properties.verdicts import Outcome, Status, SubmissionResult
+from bn_grading.intake.submissions import collect, single
+from bn_properties.cases.case import Case
+from bn_properties.records import Outcome, Status, SubmissionResult
+from bn_worker import wire
+from bn_worker.results import Absent, Unusable, plain
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

@@ -35,13 +35,13 @@ class Convention:
     unspecified: tuple[str, ...] = ()
     """The fields that the source leaves open."""
 
-    def keep(self, momentum: float) -> float:
+    def decay(self, momentum: float) -> float:
         """Return the weight of the old average, given the implementation's momentum."""
         return momentum if self.momentum_weighs == "old" else 1.0 - momentum
 
-    def momentum_for(self, keep: float) -> float:
-        """Return the implementation's momentum that keeps `keep` of the old average."""
-        return keep if self.momentum_weighs == "old" else 1.0 - keep
+    def momentum_for(self, decay: float) -> float:
+        """Return the implementation's momentum that keeps `decay` of the old average."""
+        return decay if self.momentum_weighs == "old" else 1.0 - decay
 
 
 LECTURE = Convention(

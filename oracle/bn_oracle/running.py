@@ -50,7 +50,7 @@ def update(
     running_mean: ArrayLike,
     running_var: ArrayLike,
     record: Forward,
-    keep: float,
+    decay: float,
     convention: Convention,
 ) -> tuple[Array, Array]:
     """Return the running mean and variance (C,) after one more training batch.
@@ -58,14 +58,14 @@ def update(
     Args:
         running_mean, running_var: (C,), before the batch.
         record: the batch's forward pass.
-        keep: k in [0, 1], the weight of the old average (see `Convention.keep`).
+        decay: k in [0, 1], the weight of the old average (see `Convention.decay`).
         convention: which variance is averaged.
 
     Raises:
         TypeError: an argument is not made of real numbers.
         ValueError: a shape does not fit, k outside [0, 1], or see `batch_variance`.
     """
-    weight = arrays.scalar("keep", keep, 0.0, 1.0)
+    weight = arrays.scalar("decay", decay, 0.0, 1.0)
     features = record.mean.size
     old_mean = arrays.per_feature("running_mean", running_mean, features)
     old_var = arrays.per_feature("running_var", running_var, features)
@@ -74,7 +74,7 @@ def update(
     return np.asarray(mean), np.asarray(var)
 
 
-def cumulative_keep(batches_seen: int) -> float:
+def cumulative_decay(batches_seen: int) -> float:
     """Return the weight k = n/(n+1) of the old average, after n batches, that keeps a plain mean.
 
     `update` with these weights averages all batches alike (PyTorch's `momentum=None`), and
@@ -88,7 +88,7 @@ def cumulative_keep(batches_seen: int) -> float:
     return seen / (seen + 1)
 
 
-def weights(batches: int, keep: float) -> Array:
+def weights(batches: int, decay: float) -> Array:
     """Return what weighs how much after K batches, (K+1,): the start first, then each batch.
 
     They sum to 1: k^K, (1−k) k^(K−1), …, (1−k).
@@ -98,19 +98,19 @@ def weights(batches: int, keep: float) -> Array:
         ValueError: K is negative, or k outside [0, 1].
     """
     count = arrays.whole_number("batches", batches, 0)
-    k = arrays.scalar("keep", keep, 0.0, 1.0)
+    k = arrays.scalar("decay", decay, 0.0, 1.0)
     result: Array = k ** np.arange(count, -1.0, -1.0)
     result[1:] *= 1.0 - k
     return result
 
 
-def after(start: ArrayLike, seen: ArrayLike, keep: float) -> Array:
+def after(start: ArrayLike, seen: ArrayLike, decay: float) -> Array:
     """Return the running average (C,) after K batches, in one formula.
 
     Args:
         start: (C,), the initial value.
         seen: (K, C), each batch's mean, or each batch's variance of the convention's kind.
-        keep: k in [0, 1], the weight of the old average at each step.
+        decay: k in [0, 1], the weight of the old average at each step.
 
     Raises:
         TypeError: an argument is not made of real numbers.
@@ -120,5 +120,5 @@ def after(start: ArrayLike, seen: ArrayLike, keep: float) -> Array:
     if values.ndim != 2:
         raise ValueError(f"seen has shape {values.shape}, but must have shape (K, C)")
     first = arrays.per_feature("start", start, values.shape[1])
-    result: Array = weights(len(values), keep) @ np.vstack([first, values])
+    result: Array = weights(len(values), decay) @ np.vstack([first, values])
     return result

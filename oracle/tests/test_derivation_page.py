@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bn_diagnosis.faults import BY_ID, FAULTS
+from bn_diagnosis.formulas import Trace, Variation
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1
-from bn_oracle.faults import BY_ID, FAULTS
 from bn_oracle.forward import forward
-from bn_oracle.variation import Trace, Variation
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).parents[2]

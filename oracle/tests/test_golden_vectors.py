@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_oracle import rounding
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward, upstream_rows
+from bn_oracle.bounds import statistics, training
+from bn_oracle.bounds.precision import FLOAT64
 from bn_oracle.forward import Forward, forward
 from bn_oracle.inference import fold, infer
-from bn_oracle.rounding import FLOAT64
 
 FAMILIES = ("training", "spatial", "inference", "running")
 Case = dict[str, Any]
@@ -94,8 +94,8 @@ def test_the_oracle_trains_as_the_golden_vectors_say(golden: Path, family: str) 
         record = record_of(case)
         grad = np.array(case["grad"]).reshape(case["shape"])
         own = backward(record, grad)
-        bounds = rounding.training(record, FLOAT64, "stable")
-        steps = rounding.gradients(record, upstream_rows(record, grad), bounds, FLOAT64, power=1)
+        bounds = training.forward(record, FLOAT64, "stable")
+        steps = training.backward(record, upstream_rows(record, grad), bounds, FLOAT64, power=1)
         within(case, "mean", record.mean, bounds.mean, judged)
         within(case, "var", record.var, bounds.var, judged)
         within(case, "out", record.out, bounds.out, judged)
@@ -116,10 +116,10 @@ def test_the_oracle_infers_as_the_golden_vectors_say(golden: Path) -> None:
         gamma, beta, mean, var = (np.array(case[name]) for name in names)
         eps = case["eps"]
         slope, intercept = fold(gamma, beta, mean, var, eps)
-        bounds = rounding.fold(gamma, beta, mean, var, eps, FLOAT64)
+        bounds = statistics.fold(gamma, beta, mean, var, eps, FLOAT64)
         within(case, "slope", slope, bounds[0], judged)
         within(case, "intercept", intercept, bounds[1], judged)
-        bound = rounding.inference(z, gamma, beta, mean, var, eps, FLOAT64)
+        bound = statistics.inference(z, gamma, beta, mean, var, eps, FLOAT64)
         within(case, "out", infer(z, gamma, beta, mean, var, eps), bound, judged)
     assert {"slope": len(cases), "intercept": len(cases), "out": len(cases)} == judged
 
@@ -135,21 +135,23 @@ def test_the_oracle_keeps_running_statistics_as_the_golden_vectors_say(golden: P
         for batch, expected in zip(case["batches"], case["expected"], strict=True):
             z = np.array(batch["z"]).reshape(batch["shape"])
             record = forward(z, np.ones(mean.size), zero, 1.0)
-            own = rounding.training(record, FLOAT64, "stable")
+            own = training.forward(record, FLOAT64, "stable")
             size = record.batch_size
             fresh = {"biased": record.var, "unbiased": record.var * (size / (size - 1))}
             fresh_errors = {
                 "biased": own.var,
-                "unbiased": rounding.unbiased(record.var, own.var, size, FLOAT64),
+                "unbiased": statistics.unbiased(record.var, own.var, size, FLOAT64),
             }
             step = {"name": case["name"], "expected": expected}
             within(step, "batch_mean", record.mean, own.mean, {})
-            mean_error = rounding.running(mean, mean_error, record.mean, own.mean, 1 - new, FLOAT64)
+            mean_error = statistics.running(
+                mean, mean_error, record.mean, own.mean, 1 - new, FLOAT64
+            )
             mean = (1 - new) * mean + new * record.mean
             within(step, "running_mean", mean, mean_error, {})
             for name, old in both.items():
                 within(step, f"batch_var_{name}", fresh[name], fresh_errors[name], {})
-                var_errors[name] = rounding.running(
+                var_errors[name] = statistics.running(
                     old, var_errors[name], fresh[name], fresh_errors[name], 1 - new, FLOAT64
                 )
                 both[name] = (1 - new) * old + new * fresh[name]

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_oracle import network
 from bn_oracle.backward import backward
-from bn_oracle.chains import lecture_chain, paper_chain
 from bn_oracle.conventions import TORCH
+from bn_oracle.derivations import network
+from bn_oracle.derivations.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.gradient_paths import three_routes
+from bn_oracle.derivations.jacobian import times_jacobian
 from bn_oracle.folding import fold_convolution, fold_linear
 from bn_oracle.forward import forward
 from bn_oracle.inference import fold, infer, infer_backward
-from bn_oracle.jacobian import times_jacobian
 from bn_oracle.population import (
     Moments,
     mean_of_means,
@@ -24,8 +25,7 @@ from bn_oracle.population import (
     ragged_error,
     unbiased_variance,
 )
-from bn_oracle.routes import three_routes
-from bn_oracle.running import after, batch_variance, cumulative_keep, update, weights
+from bn_oracle.running import after, batch_variance, cumulative_decay, update, weights
 
 Z = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 3.0]])
 TWO = np.array([1.0, 2.0])
@@ -99,13 +99,13 @@ FUNCTIONS: dict[str, Function] = {
             "running_mean": TWO,
             "running_var": TWO,
             "record": RECORD,
-            "keep": 0.9,
+            "decay": 0.9,
             "convention": TORCH,
         },
         features=("running_mean", "running_var"),
     ),
     "after": Function(
-        after, {"start": TWO, "seen": Z, "keep": 0.9}, batches=("seen",), features=("start",)
+        after, {"start": TWO, "seen": Z, "decay": 0.9}, batches=("seen",), features=("start",)
     ),
     "moments": Function(moments, {"z": Z}, batches=("z",)),
     "Moments": Function(Moments, {"count": 3, "mean": TWO, "m2": TWO}, features=("m2",)),
@@ -227,9 +227,9 @@ def _table() -> list[Bad]:
         Bad("cross_entropy", "labels", [0.0, 1.0, 2.0], TypeError, "float64"),
         Bad("cross_entropy", "labels", [0, 1, 3], ValueError, "3"),
         Bad("cross_entropy", "labels", [0, 1, -1], ValueError, "-1"),
-        Bad("update", "keep", 1.5, ValueError, "is 1.5"),
-        Bad("update", "keep", None, TypeError, "None"),
-        Bad("after", "keep", -0.5, ValueError, "is -0.5"),
+        Bad("update", "decay", 1.5, ValueError, "is 1.5"),
+        Bad("update", "decay", None, TypeError, "None"),
+        Bad("after", "decay", -0.5, ValueError, "is -0.5"),
         Bad("Moments", "count", 0, ValueError, "is 0"),
         Bad("Moments", "count", 2.0, TypeError, "2.0"),
         Bad("Moments", "count", True, TypeError, "True"),
@@ -306,10 +306,10 @@ def test_a_zero_denominator_is_refused(call: Callable[[], Any], said: str) -> No
         (lambda: merge(moments(Z), moments(Z[:, :1])), ValueError, "mean has shape (1,)"),
         (lambda: moments([[1.0]]).unbiased_variance, ValueError, "count is 1"),
         (lambda: batch_variance(forward([[1.0]], [1], [0], 1), TORCH), ValueError, "B is 1"),
-        (lambda: cumulative_keep(-1), ValueError, "batches_seen is -1"),
-        (lambda: cumulative_keep(1.0), TypeError, "batches_seen is 1.0"),  # type: ignore[arg-type]
+        (lambda: cumulative_decay(-1), ValueError, "batches_seen is -1"),
+        (lambda: cumulative_decay(1.0), TypeError, "batches_seen is 1.0"),  # type: ignore[arg-type]
         (lambda: weights(-1, 0.5), ValueError, "batches is -1"),
-        (lambda: weights(3, 2.0), ValueError, "keep is 2.0"),
+        (lambda: weights(3, 2.0), ValueError, "decay is 2.0"),
         (lambda: network.initialise((2, 0, 3), seed=0), ValueError, "sizes[1] is 0"),
         (lambda: network.sgd_step(NETWORK, NETWORK, -0.1), ValueError, "rate is -0.1"),
         (lambda: network.gradients(NETWORK, SEEN, [0, 1], "tanh"), ValueError, "labels has shape"),

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_oracle import _kernel
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
-from bn_oracle.forward import forward
-from bn_oracle.network import (
+from bn_oracle.derivations import complex_step
+from bn_oracle.derivations.network import (
     Activation,
     Parameters,
     cross_entropy,
@@ -22,6 +21,7 @@ from bn_oracle.network import (
     initialise,
     training_pass,
 )
+from bn_oracle.forward import forward
 
 STEP = 1e-20
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
@@ -50,9 +50,9 @@ def test_the_backward_pass_is_the_derivative_to_rounding(size: int, eps: float) 
     rows, g = rng.normal(size=(size, 3)), rng.normal(size=(size, 3))
     gamma, beta = rng.normal(size=3), rng.normal(size=3)
     grads = backward(forward(rows, gamma, beta, eps), g)
-    by_z = _derivative(lambda z: (g * _kernel.normalise(z, gamma, beta, eps)).sum(), rows)
-    by_gamma = _derivative(lambda x: (g * _kernel.normalise(rows, x, beta, eps)).sum(), gamma)
-    by_beta = _derivative(lambda x: (g * _kernel.normalise(rows, gamma, x, eps)).sum(), beta)
+    by_z = _derivative(lambda z: (g * complex_step.normalise(z, gamma, beta, eps)).sum(), rows)
+    by_gamma = _derivative(lambda x: (g * complex_step.normalise(rows, x, beta, eps)).sum(), gamma)
+    by_beta = _derivative(lambda x: (g * complex_step.normalise(rows, gamma, x, eps)).sum(), beta)
     # At B = 2 and ε → 0 the gradient vanishes: it is measured by what it is a difference of.
     routes = np.abs(gamma / forward(rows, gamma, beta, eps).std).max() * np.abs(g).max()
     assert np.abs(by_z - grads.dz).max() <= 1e-14 * routes
@@ -64,7 +64,7 @@ def test_on_real_numbers_the_kernel_is_the_forward_pass_bit_for_bit() -> None:
     rng = np.random.default_rng(1)
     rows, gamma, beta = rng.normal(size=(9, 4)), rng.normal(size=4), rng.normal(size=4)
     record = forward(rows, gamma, beta, 1e-5)
-    assert np.array_equal(record.out, _kernel.normalise(rows, gamma, beta, 1e-5))
+    assert np.array_equal(record.out, complex_step.normalise(rows, gamma, beta, 1e-5))
 
 
 def _network() -> tuple[Parameters, Array, Any]:
@@ -80,7 +80,7 @@ def _network() -> tuple[Parameters, Array, Any]:
 
 
 def _loss(parameters: Parameters, x: Array, labels: Any, activation: str) -> Any:
-    return _kernel.network_loss(
+    return complex_step.network_loss(
         parameters.weights,
         parameters.biases,
         parameters.gammas,

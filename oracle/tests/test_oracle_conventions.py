@@ -52,19 +52,19 @@ def test_every_profile_has_a_source_and_names_what_the_source_leaves_open(
 @pytest.mark.parametrize("profile", CONVENTIONS.values(), ids=lambda p: p.name)
 def test_the_two_meanings_of_momentum_translate_into_each_other(profile: Convention) -> None:
     for momentum in (0.0, 0.25, 0.5, 1.0):
-        assert momentum == profile.momentum_for(profile.keep(momentum))
-    assert (0.25 if profile.momentum_weighs == "old" else 0.75) == profile.keep(0.25)
+        assert momentum == profile.momentum_for(profile.decay(momentum))
+    assert (0.25 if profile.momentum_weighs == "old" else 0.75) == profile.decay(0.25)
 
 
 @pytest.mark.parametrize("profile", CONVENTIONS.values(), ids=lambda p: p.name)
 def test_one_step_by_hand_under_every_profile(profile: Convention) -> None:
     """Batch (0, 2), momentum ¼, from mean 4 and variance 8: σ_B² is 1, unbiased 2."""
     record = forward([[0.0], [2.0]], [1.0], [0.0], 1e-5)
-    mean, var = update([4.0], [8.0], record, profile.keep(0.25), profile)
-    keep = 0.25 if profile.momentum_weighs == "old" else 0.75
+    mean, var = update([4.0], [8.0], record, profile.decay(0.25), profile)
+    decay = 0.25 if profile.momentum_weighs == "old" else 0.75
     batch = 1.0 if profile.running_variance == "biased" else 2.0
-    assert [keep * 4 + (1 - keep)] == mean.tolist()
-    assert [keep * 8 + (1 - keep) * batch] == var.tolist()
+    assert [decay * 4 + (1 - decay)] == mean.tolist()
+    assert [decay * 8 + (1 - decay) * batch] == var.tolist()
 
 
 @pytest.mark.parametrize("profile", CONVENTIONS.values(), ids=lambda p: p.name)

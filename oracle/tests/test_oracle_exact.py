@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
-from bn_oracle.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.gradient_paths import three_routes
+from bn_oracle.derivations.jacobian import jacobian
 from bn_oracle.forward import forward
-from bn_oracle.jacobian import jacobian
 from bn_oracle.population import (
     Moments,
     mean_of_means,
@@ -22,7 +23,6 @@ from bn_oracle.population import (
     ragged_error,
     unbiased_variance,
 )
-from bn_oracle.routes import three_routes
 from bn_oracle.running import weights
 
 POPULATIONS = ([0, 3, 6], [1, 1, 2, 7], [-5, 0, 0, 4, 11])
@@ -200,15 +200,15 @@ def test_chans_merge_is_exact_on_every_split_of_a_set() -> None:
             assert float(m2[2]) == pytest.approx(merged.m2[0], rel=1e-14)
 
 
-@pytest.mark.parametrize("keep", [Fraction(0), Fraction(9, 10), Fraction(1, 3), Fraction(1)])
-def test_the_running_average_unrolled_is_the_recurrence(keep: Fraction) -> None:
+@pytest.mark.parametrize("decay", [Fraction(0), Fraction(9, 10), Fraction(1, 3), Fraction(1)])
+def test_the_running_average_unrolled_is_the_recurrence(decay: Fraction) -> None:
     """In fractions, for ten batches: k^K·start + Σ (1−k)·k^(K−b)·batch_b."""
     batches = _fractions([3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
     running = Fraction(7)
     for batch in batches:
-        running = keep * running + (1 - keep) * batch
+        running = decay * running + (1 - decay) * batch
     K = len(batches)
-    exact = [keep**K, *((1 - keep) * keep ** (K - b) for b in range(1, K + 1))]
+    exact = [decay**K, *((1 - decay) * decay ** (K - b) for b in range(1, K + 1))]
     assert 1 == sum(exact)
     assert running == sum(w * v for w, v in zip(exact, [Fraction(7), *batches], strict=True))
-    assert [float(w) for w in exact] == pytest.approx(list(weights(K, float(keep))), rel=1e-14)
+    assert [float(w) for w in exact] == pytest.approx(list(weights(K, float(decay))), rel=1e-14)

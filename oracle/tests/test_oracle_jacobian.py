@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
+from bn_oracle.derivations.jacobian import jacobian
 from bn_oracle.forward import Forward, forward
-from bn_oracle.jacobian import jacobian
 
 UNIT = 2.0**-53
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import TORCH
-from bn_oracle.network import (
+from bn_oracle.derivations.network import (
     Activation,
     Parameters,
     RunningStatistics,
@@ -61,12 +61,12 @@ def _batches(count: int) -> list[Any]:
 def _train(digits: Digits, activation: Activation) -> tuple[Parameters, RunningStatistics]:
     parameters = initialise(SIZES, seed=1)
     statistics = initial_statistics(parameters, TORCH)
-    keep = TORCH.keep(TORCH.momentum)
+    decay = TORCH.decay(TORCH.momentum)
     for chosen in _batches(len(digits.x)):
         seen = training_pass(parameters, digits.x[chosen], activation, EPS)
         slopes = gradients(parameters, seen, digits.labels[chosen], activation)
         parameters = sgd_step(parameters, slopes, RATE)
-        statistics = update_statistics(statistics, seen, keep, TORCH)
+        statistics = update_statistics(statistics, seen, decay, TORCH)
     return parameters, statistics
 
 

@@ -15,12 +15,10 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
-from bn_oracle.chains import lecture_chain, paper_chain
-from bn_oracle.folding import fold_linear, recovering_parameters, recovery_error
-from bn_oracle.forward import Forward, forward
-from bn_oracle.inference import fold, infer
-from bn_oracle.jacobian import jacobian, times_jacobian
-from bn_oracle.network import (
+from bn_oracle.derivations.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.gradient_paths import three_routes
+from bn_oracle.derivations.jacobian import jacobian, times_jacobian
+from bn_oracle.derivations.network import (
     cross_entropy,
     gradients,
     initialise,
@@ -28,6 +26,9 @@ from bn_oracle.network import (
     slope,
     training_pass,
 )
+from bn_oracle.folding import fold_linear, recovering_parameters, recovery_error
+from bn_oracle.forward import Forward, forward
+from bn_oracle.inference import fold, infer
 from bn_oracle.population import (
     mean_of_means,
     merge,
@@ -35,8 +36,7 @@ from bn_oracle.population import (
     ragged_error,
     unbiased_variance,
 )
-from bn_oracle.routes import three_routes
-from bn_oracle.running import after, cumulative_keep, weights
+from bn_oracle.running import after, cumulative_decay, weights
 
 
 def _column(*values: float) -> Array:
@@ -202,7 +202,7 @@ def test_note_09_the_running_average_keeps_some_of_its_start_and_favours_late_ba
     assert 1 / 19 == pytest.approx(noise, rel=1e-12)
     # Two batches are enough for it to be another number than the mean of means, 2.
     assert [0.9 * 0.1 * 1 + 0.1 * 3] == pytest.approx(_list(after([0.0], [[1.0], [3.0]], 0.9)))
-    assert [0.0, 0.5, 2 / 3] == [cumulative_keep(seen) for seen in range(3)]
+    assert [0.0, 0.5, 2 / 3] == [cumulative_decay(seen) for seen in range(3)]
 
 
 def test_note_10_inference_is_affine_and_folds_into_the_layer_before() -> None:

@@ -17,7 +17,7 @@ from bn_oracle.folding import (
 from bn_oracle.forward import forward
 from bn_oracle.inference import fold, infer, infer_backward
 from bn_oracle.population import merge, moments
-from bn_oracle.running import after, batch_variance, cumulative_keep, update, weights
+from bn_oracle.running import after, batch_variance, cumulative_decay, update, weights
 
 UNIT = 2.0**-53
 
@@ -58,18 +58,18 @@ def test_channels_last_moments_are_those_of_channels_first() -> None:
 
 
 @pytest.mark.parametrize("convention", [CMU_HW1P1, TORCH], ids=lambda c: c.name)
-@pytest.mark.parametrize("keep", [0.0, 0.5, 0.9, 1.0])
-def test_the_running_average_has_a_closed_form(convention: Convention, keep: float) -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
+def test_the_running_average_has_a_closed_form(convention: Convention, decay: float) -> None:
     rng = np.random.default_rng(2)
     mean, var = rng.normal(size=3), rng.uniform(1, 2, size=3)
     start = mean, var
     records = [forward(rng.normal(size=(5, 3)), np.ones(3), np.zeros(3), 1e-5) for _ in range(12)]
     for record in records:
-        mean, var = update(mean, var, record, keep, convention)
+        mean, var = update(mean, var, record, decay, convention)
     means = np.array([record.mean for record in records])
     variances = np.array([batch_variance(record, convention) for record in records])
-    assert mean == pytest.approx(after(start[0], means, keep), rel=1e-14, abs=1e-15)
-    assert var == pytest.approx(after(start[1], variances, keep), rel=1e-14)
+    assert mean == pytest.approx(after(start[0], means, decay), rel=1e-14, abs=1e-15)
+    assert var == pytest.approx(after(start[1], variances, decay), rel=1e-14)
 
 
 def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> None:
@@ -77,16 +77,16 @@ def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> 
     records = [forward(rng.normal(size=(5, 3)), np.ones(3), np.zeros(3), 1e-5) for _ in range(9)]
     mean, var = np.full(3, 1e3), np.full(3, 1e3)
     for seen, record in enumerate(records):
-        mean, var = update(mean, var, record, cumulative_keep(seen), TORCH)
+        mean, var = update(mean, var, record, cumulative_decay(seen), TORCH)
     expected = np.mean([record.mean for record in records], axis=0)
     assert expected == pytest.approx(mean, rel=1e-13, abs=1e-15)
     assert np.mean([r.var * 5 / 4 for r in records], axis=0) == pytest.approx(var, rel=1e-14)
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.3, 0.9, 0.99, 1.0])
-def test_the_running_averages_weights_sum_to_one(keep: float) -> None:
-    assert 1.0 == pytest.approx(weights(50, keep).sum(), rel=1e-14)
-    assert [1.0] == weights(0, keep).tolist()
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.99, 1.0])
+def test_the_running_averages_weights_sum_to_one(decay: float) -> None:
+    assert 1.0 == pytest.approx(weights(50, decay).sum(), rel=1e-14)
+    assert [1.0] == weights(0, decay).tolist()
 
 
 def test_a_single_value_enters_where_the_convention_takes_it() -> None:

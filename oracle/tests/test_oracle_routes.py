@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array, to_rows
 from bn_oracle.backward import backward
-from bn_oracle.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.chains import lecture_chain, paper_chain
+from bn_oracle.derivations.gradient_paths import three_routes
+from bn_oracle.derivations.jacobian import jacobian, times_jacobian
 from bn_oracle.forward import Forward, forward
-from bn_oracle.jacobian import jacobian, times_jacobian
-from bn_oracle.routes import three_routes
 
 UNIT = 2.0**-53
 HUGE_VARIANCE_GRADIENT = "a scale of 1e-150, γ = 1e150"

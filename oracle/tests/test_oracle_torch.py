@@ -12,7 +12,7 @@ from bn_oracle.conventions import TORCH
 from bn_oracle.folding import fold_convolution, fold_linear
 from bn_oracle.forward import Forward, forward
 from bn_oracle.inference import infer, infer_backward
-from bn_oracle.running import cumulative_keep, update
+from bn_oracle.running import cumulative_decay, update
 
 pytestmark = pytest.mark.torch
 
@@ -101,9 +101,9 @@ def test_running_statistics_agree_with_torch(
     for seen in range(5):
         z = rng.normal(size=shape)
         layer(torch.from_numpy(z))
-        keep = cumulative_keep(seen) if momentum is None else TORCH.keep(momentum)
+        decay = cumulative_decay(seen) if momentum is None else TORCH.decay(momentum)
         record = forward(z, np.ones(shape[1]), np.zeros(shape[1]), EPS)
-        mean, var = update(mean, var, record, keep, TORCH)
+        mean, var = update(mean, var, record, decay, TORCH)
     # Sums of B values below 5, and a few roundings a step.
     allowed = 2 * (record.batch_size + 20) * UNIT * 5
     assert np.abs(mean - _numpy(layer.running_mean)).max() <= allowed

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
-from bn_oracle.forward import forward
-from bn_oracle.rounding import (
+from bn_oracle.bounds import training
+from bn_oracle.bounds.precision import (
     BFLOAT16,
     FLOAT16,
     FLOAT32,
@@ -16,9 +16,8 @@ from bn_oracle.rounding import (
     MIXED,
     PRECISIONS,
     Precision,
-    gradients,
-    training,
 )
+from bn_oracle.forward import forward
 
 BATCH = np.array([[1.0, 3.0], [2.0, -1.0], [4.0, 0.5], [-2.0, 7.0]])
 GRAD = np.array([[1.0, -1.0], [0.5, 2.0], [-3.0, 1.0], [0.25, 0.0]])
@@ -55,12 +54,12 @@ def test_the_one_pass_bound_is_never_below_the_stable_one(precision: Precision) 
         for offset in (0.0, 1.0, 30.0):
             z = random.normal(size=(size, 8)) + offset
             record = forward(z, np.ones(8), np.ones(8), 1e-3)
-            stable = training(record, precision, "stable")
-            one_pass = training(record, precision, "one-pass")
+            stable = training.forward(record, precision, "stable")
+            one_pass = training.forward(record, precision, "one-pass")
             g = random.normal(size=z.shape)
             pairs = zip(
-                (stable, gradients(record, g, stable, precision)),
-                (one_pass, gradients(record, g, one_pass, precision)),
+                (stable, training.backward(record, g, stable, precision)),
+                (one_pass, training.backward(record, g, one_pass, precision)),
                 strict=True,
             )
             for low, high in pairs:
@@ -70,45 +69,45 @@ def test_the_one_pass_bound_is_never_below_the_stable_one(precision: Precision) 
 
 def test_a_gamma_of_zero_leaves_only_underflow_to_the_gradient() -> None:
     record = forward(BATCH, [0.0, 0.0], [1.0, 1.0], 1e-3)
-    bounds = training(record, FLOAT64, "stable")
-    assert np.all(gradients(record, GRAD, bounds, FLOAT64).dz < 1e-300)
+    bounds = training.forward(record, FLOAT64, "stable")
+    assert np.all(training.backward(record, GRAD, bounds, FLOAT64).dz < 1e-300)
 
 
 def test_a_batch_of_one_is_judged_absolutely() -> None:
     record = forward([[3.0, -5.0]], [1.0, 1.0], [0.0, 0.0], 1e-5)
-    bounds = training(record, FLOAT64, "stable")
-    dz = gradients(record, np.ones((1, 2)), bounds, FLOAT64).dz
+    bounds = training.forward(record, FLOAT64, "stable")
+    dz = training.backward(record, np.ones((1, 2)), bounds, FLOAT64).dz
     assert np.all((bounds.u > 0) & (bounds.u < 1e-11))
     assert np.all((dz > 0) & (dz < 1e-9))
 
 
 def test_nothing_is_judged_where_the_variance_drowns_in_rounding() -> None:
     record = forward(BATCH + 1e12, np.ones(2), np.zeros(2), 1e-5)
-    assert np.isfinite(training(record, FLOAT64, "stable").out).all()
-    bounds = training(record, FLOAT64, "one-pass")
+    assert np.isfinite(training.forward(record, FLOAT64, "stable").out).all()
+    bounds = training.forward(record, FLOAT64, "one-pass")
     assert np.all(bounds.relative_variance > LIMIT)
     assert np.isinf(bounds.out).all()
-    assert np.isinf(gradients(record, GRAD, bounds, FLOAT64).dz).all()
+    assert np.isinf(training.backward(record, GRAD, bounds, FLOAT64).dz).all()
 
 
 def test_the_gradient_by_powers_is_judged_in_a_smaller_range_than_the_closed_form() -> None:
     record = forward(BATCH * 1e-150, np.ones(2), np.zeros(2), 0.0)
-    bounds = training(record, FLOAT64, "stable")
-    assert np.isinf(gradients(record, GRAD, bounds, FLOAT64).dz).all()
-    assert np.isfinite(gradients(record, GRAD, bounds, FLOAT64, power=1).dz).all()
+    bounds = training.forward(record, FLOAT64, "stable")
+    assert np.isinf(training.backward(record, GRAD, bounds, FLOAT64).dz).all()
+    assert np.isfinite(training.backward(record, GRAD, bounds, FLOAT64, power=1).dz).all()
 
 
 def test_nothing_is_judged_where_a_square_may_overflow() -> None:
     record = forward(BATCH * 1e19, np.ones(2), np.zeros(2), 1e-5)
-    assert np.isfinite(training(record, FLOAT64, "stable").out).all()
-    assert np.isinf(training(record, FLOAT32, "stable").out).all()
-    assert np.isinf(training(record, FLOAT32, "stable").var).all()
+    assert np.isfinite(training.forward(record, FLOAT64, "stable").out).all()
+    assert np.isinf(training.forward(record, FLOAT32, "stable").out).all()
+    assert np.isinf(training.forward(record, FLOAT32, "stable").var).all()
 
 
 def test_storing_in_half_precision_costs_its_rounding_and_nothing_else() -> None:
     record = forward(BATCH, [1.0, 2.0], [0.0, 1.0], 1e-3)
-    mixed = training(record, MIXED["float16"], "stable")
-    single = training(record, FLOAT32, "stable")
+    mixed = training.forward(record, MIXED["float16"], "stable")
+    single = training.forward(record, FLOAT32, "stable")
     extra = FLOAT16.unit_roundoff * (np.abs(record.out) + single.out) + FLOAT16.subnormal / 2
     np.testing.assert_allclose(single.out + extra, mixed.out, rtol=1e-12)
 
@@ -131,9 +130,9 @@ def test_balls_of_300_bits_enclose_answers_within_the_bound() -> None:
             z = random.normal(size=n) * 10.0 ** random.integers(-150, 100) * (1 + offset)
             g, eps = random.normal(size=n), 10.0 ** -random.integers(0, 12)
             record = forward(z[:, None], [1 / 3], [0.7], eps)
-            bounds = training(record, FLOAT64, "stable")
+            bounds = training.forward(record, FLOAT64, "stable")
             own = backward(record, g[:, None])
-            limits = gradients(record, g[:, None], bounds, FLOAT64, power=1)
+            limits = training.backward(record, g[:, None], bounds, FLOAT64, power=1)
             x, a = [arb(v) for v in z.tolist()], [arb(v) for v in g.tolist()]
             mean = sum(x, arb(0)) / n
             root = (sum(((v - mean) ** 2 for v in x), arb(0)) / n + arb(eps)).sqrt()

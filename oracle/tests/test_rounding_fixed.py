@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_oracle import rounding
+from bn_oracle.bounds import statistics, training
+from bn_oracle.bounds.precision import MIXED, PRECISIONS, Precision
 from bn_oracle.forward import forward
 from bn_oracle.inference import infer, infer_backward
-from bn_oracle.rounding import MIXED, PRECISIONS, Precision
 from hypothesis import assume, given, settings, target
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -89,9 +89,9 @@ def bounds_of_inference(layer: dict[str, Any], precision: Precision) -> dict[str
     z, grad = (layer[name].astype(float)[:, None] for name in ("z", "grad"))
     gamma, beta, mean, var = (np.array([layer[x]]) for x in ("gamma", "beta", "mean", "var"))
     eps = layer["eps"]
-    out = rounding.inference(z, gamma, beta, mean, var, eps, precision)
-    slope, intercept = rounding.fold(gamma, beta, mean, var, eps, precision)
-    own = rounding.inference_gradients(z, grad, gamma, mean, var, eps, precision)
+    out = statistics.inference(z, gamma, beta, mean, var, eps, precision)
+    slope, intercept = statistics.fold(gamma, beta, mean, var, eps, precision)
+    own = statistics.inference_gradients(z, grad, gamma, mean, var, eps, precision)
     names = ("out", "slope", "intercept", "dz", "dgamma", "dbeta")
     return dict(zip(names, (out, slope, intercept, *own), strict=True))
 
@@ -188,7 +188,7 @@ def test_the_errors_that_statistics_bring_are_within_the_bound(factor: float) ->
     z, one = np.array([[3.0], [-1.0]]), np.ones(1)
     gamma, beta, mean, var = 2 * one, one, 0.5 * one, one
     for size in (1e-9, 1e-3, 0.2):
-        bound = rounding.inference(
+        bound = statistics.inference(
             z, gamma, beta, mean, var, 0.0, precision, mean_error=size * one, var_error=size * one
         )
         moved = infer(z, gamma, beta, mean + factor * size, var - factor * size, 0.0)
@@ -203,8 +203,8 @@ def averages(draw: st.DrawFn, dtype: str) -> tuple[float, float, float]:
         random.uniform(-1, 1) * draw(st.sampled_from((1.0, 100.0) if half else (1.0, 1e8, 1e-8)))
         for _ in range(2)
     )
-    keep = draw(st.sampled_from((0.9, 0.1, 0.0, 1.0, 0.999, 1 / 3, 0.5)))
-    return float(np.dtype(dtype).type(old)), float(np.dtype(dtype).type(batch)), keep
+    decay = draw(st.sampled_from((0.9, 0.1, 0.0, 1.0, 0.999, 1 / 3, 0.5)))
+    return float(np.dtype(dtype).type(old)), float(np.dtype(dtype).type(batch)), decay
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -212,13 +212,13 @@ def test_running_averages_written_in_either_way_stay_within_the_bound(dtype: str
     kind = np.dtype(dtype).type
 
     def measure(example: tuple[float, float, float]) -> Ratios:
-        old, batch, keep = example
+        old, batch, decay = example
         zero = np.zeros(1)
-        bound = rounding.running(
-            np.array([old]), zero, np.array([batch]), zero, keep, PRECISIONS[dtype]
+        bound = statistics.running(
+            np.array([old]), zero, np.array([batch]), zero, decay, PRECISIONS[dtype]
         )
-        a, b, k, fresh = kind(old), kind(batch), kind(keep), kind(1 - keep)
-        weight = mp.mpf(keep)
+        a, b, k, fresh = kind(old), kind(batch), kind(decay), kind(1 - decay)
+        weight = mp.mpf(decay)
         expected = [weight * mp.mpf(old) + (1 - weight) * mp.mpf(batch)]
         forms = (k * a + (1 - k) * b, (1 - fresh) * a + fresh * b, a + (1 - k) * (b - a))
         return {"running": max(ratio(form, expected, bound) for form in forms)}
@@ -229,9 +229,9 @@ def test_running_averages_written_in_either_way_stay_within_the_bound(dtype: str
 def test_a_weight_of_zero_forgets_an_unbounded_error() -> None:
     one, unknown = np.ones(1), np.array([np.inf])
     precision = PRECISIONS["float64"]
-    assert np.isfinite(rounding.running(one, unknown, one, 0 * one, 0.0, precision)).all()
-    assert np.isfinite(rounding.running(one, 0 * one, one, unknown, 1.0, precision)).all()
-    assert np.isinf(rounding.running(one, unknown, one, 0 * one, 0.5, precision)).all()
+    assert np.isfinite(statistics.running(one, unknown, one, 0 * one, 0.0, precision)).all()
+    assert np.isfinite(statistics.running(one, 0 * one, one, unknown, 1.0, precision)).all()
+    assert np.isinf(statistics.running(one, unknown, one, 0 * one, 0.5, precision)).all()
 
 
 @st.composite
@@ -256,8 +256,8 @@ def test_statistics_merged_at_once_or_one_by_one_stay_within_the_bound(dtype: st
         var = mp.fsum((x - mean) ** 2 for x in values) / len(values)
         assume(var > 0)
         records = [forward(part.astype(float)[:, None], [1.0], [0.0], 1.0) for part in parts]
-        own = [rounding.training(record, precision, "stable") for record in records]
-        mean_bound, var_bound = rounding.merged(
+        own = [training.forward(record, precision, "stable") for record in records]
+        mean_bound, var_bound = statistics.merged(
             np.array([part.size for part in parts]),
             np.array([record.mean for record in records]),
             np.array([record.var for record in records]),
@@ -276,7 +276,7 @@ def test_statistics_merged_at_once_or_one_by_one_stay_within_the_bound(dtype: st
         once = sum((n * m for n, m in zip(sizes, means, strict=True)), kind(0)) / total
         terms = zip(sizes, means, variances, strict=True)
         at_once = sum((n * (v + (m - once) ** 2) for n, m, v in terms), kind(0)) / total
-        unbiased = rounding.unbiased(np.array([float(var)]), var_bound, len(values), precision)
+        unbiased = statistics.unbiased(np.array([float(var)]), var_bound, len(values), precision)
         right = [var * len(values) / (len(values) - 1)]
         return {
             "mean": max(ratio(x, [mean], mean_bound) for x in (centre, once)),
@@ -303,8 +303,8 @@ def test_population_statistics_all_at_once_or_by_batches_stay_within_the_bound(d
         mean = mp.fsum(x for part in exact for x in part) / count
         var = mp.fsum(q / (len(part) - 1) for q, part in zip(squares, exact, strict=True))
         records = [forward(part.astype(float)[:, None], [1.0], [0.0], 1.0) for part in parts]
-        own = [rounding.training(record, precision, "stable") for record in records]
-        mean_bound, var_bound = rounding.population(
+        own = [training.forward(record, precision, "stable") for record in records]
+        mean_bound, var_bound = statistics.population(
             np.array([part.size for part in parts]),
             np.array([np.abs(record.rows).max(axis=0) for record in records]),
             np.array([record.var for record in records]),
@@ -339,7 +339,7 @@ def test_inference_gradients_carry_the_errors_of_the_statistics(sign: float, siz
     right = infer_backward(z, gamma, mean, var, eps, grad)
     off, var_off = np.full(3, size), 2 * size * var
     precision = PRECISIONS["float64"]
-    bounds = rounding.inference_gradients(
+    bounds = statistics.inference_gradients(
         z, grad, gamma, mean, var, eps, precision, mean_error=off, var_error=var_off
     )
     moved_var = var - sign * var_off
@@ -352,4 +352,4 @@ def test_inference_gradients_carry_the_errors_of_the_statistics(sign: float, siz
 
 def test_an_unbiased_variance_of_one_value_is_refused() -> None:
     with pytest.raises(ValueError, match="size is 1"):
-        rounding.unbiased(np.ones(1), np.ones(1), 1, PRECISIONS["float64"])
+        statistics.unbiased(np.ones(1), np.ones(1), 1, PRECISIONS["float64"])

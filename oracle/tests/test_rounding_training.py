@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from bn_oracle.backward import backward
+from bn_oracle.bounds import training
+from bn_oracle.bounds.precision import MIXED, PRECISIONS, Precision
+from bn_oracle.bounds.training import Algorithm
 from bn_oracle.forward import forward
-from bn_oracle.rounding import MIXED, PRECISIONS, Algorithm, Precision, gradients, training
 from hypothesis import HealthCheck, assume, given, settings, target
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -261,9 +263,9 @@ def limits(column: Column, precision: Precision, algorithm: Algorithm, power: in
     z = column.z.astype(np.float64)[:, None]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         record = forward(z, [column.gamma], [column.beta], column.eps)
-        bounds = training(record, precision, algorithm)
+        bounds = training.forward(record, precision, algorithm)
         g = column.g.astype(np.float64)[:, None]
-        backward_bounds = gradients(record, g, bounds, precision, power=power)
+        backward_bounds = training.backward(record, g, bounds, precision, power=power)
     both = [bounds.mean, bounds.var, bounds.u, bounds.out]
     both += [backward_bounds.dz, backward_bounds.dgamma, backward_bounds.dbeta]
     return {name: x.ravel() for name, x in zip(QUANTITIES, both, strict=True)}

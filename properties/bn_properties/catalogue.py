@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bn_properties.invariant import Property
-from bn_properties.invariants import (
+from bn_properties.families import (
     backward,
     gradients,
     hygiene,
@@ -14,6 +13,7 @@ from bn_properties.invariants import (
     stability,
     training,
 )
+from bn_properties.property import Property
 
 PROPERTIES: tuple[Property, ...] = (
     *training.PROPERTIES,
@@ -28,8 +28,8 @@ PROPERTIES: tuple[Property, ...] = (
 )
 """All of them."""
 
-BY_ID = {property_.id: property_ for property_ in PROPERTIES}
+BY_ID = {prop.id: prop for prop in PROPERTIES}
 """All of them, by id."""
 
-FAMILIES = tuple(dict.fromkeys(property_.family for property_ in PROPERTIES))
+FAMILIES = tuple(dict.fromkeys(prop.family for prop in PROPERTIES))
 """The families, in order."""

@@ -9,23 +9,23 @@ import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
-from bn_properties.answers import Answer, answer
-from bn_properties.cases import Case
-from bn_properties.invariant import Ask, Check, Property
-from bn_properties.scenario import Scenario, Seen, Subject
-from bn_properties.subject import CAPABILITIES, UNANSWERED, SubjectError
-from bn_properties.verdicts import Outcome
+from bn_properties.cases.case import Case
+from bn_properties.expected import Expected, answer
+from bn_properties.property import Ask, Check, Property
+from bn_properties.protocol import CAPABILITIES, UNANSWERED, SubjectError
+from bn_properties.records import Outcome
+from bn_properties.scenario import Response, Scenario, Subject
 
 
-class OracleAnswers:
+class ExpectedResponses:
     """The oracle's answers under one convention, each computed once and kept for all subjects."""
 
     def __init__(self, convention: Convention) -> None:
-        """Answer under `convention`."""
+        """Expected under `convention`."""
         self.convention = convention
-        self._kept: dict[bytes, tuple[Answer, ...]] = {}
+        self._kept: dict[bytes, tuple[Expected, ...]] = {}
 
-    def __call__(self, scenario: Scenario) -> tuple[Answer, ...]:
+    def __call__(self, scenario: Scenario) -> tuple[Expected, ...]:
         """Return the answers to `scenario`, step by step."""
         found = self._kept.get(scenario.key)
         if found is None:
@@ -33,19 +33,19 @@ class OracleAnswers:
         return found
 
 
-class Observations:
+class Transcript:
     """What one subject showed; every scenario is put to it once."""
 
     def __init__(self, subject: Subject) -> None:
         """Observe `subject`."""
         self.subject = subject
-        self.kept: dict[bytes, tuple[Scenario, tuple[Seen, ...]]] = {}
+        self.kept: dict[bytes, tuple[Scenario, tuple[Response, ...]]] = {}
 
     def forget(self, scenario: Scenario) -> None:
         """Count `scenario` as not asked: the subject refused what it may refuse."""
         self.kept.pop(scenario.key, None)
 
-    def __call__(self, scenario: Scenario) -> tuple[Seen, ...]:
+    def __call__(self, scenario: Scenario) -> tuple[Response, ...]:
         """Return what the subject shows in `scenario`, step by step."""
         found = self.kept.get(scenario.key)
         if found is None:
@@ -143,9 +143,9 @@ _STOPPING = ("timeout", "died", "not_implemented")
 
 
 def try_case(
-    property_: Property, case: Case, seen: Observations, answers: OracleAnswers
+    prop: Property, case: Case, seen: Transcript, answers: ExpectedResponses
 ) -> tuple[Failing | None, float | None]:
-    """Return how `property_` fails on `case`, if it does, and the worst error over bound.
+    """Return how `prop` fails on `case`, if it does, and the worst error over bound.
 
     The second is None when nothing was compared.
     """
@@ -154,7 +154,7 @@ def try_case(
     worst_check: tuple[Check, Judgement] | None = None
     try:
         with np.errstate(all="ignore"):  # a submission may give NaN, infinities, huge numbers
-            for check in property_.judge(case, ask):
+            for check in prop.judge(case, ask):
                 measured = _judge(check)
                 if worst is None or measured.ratio > worst:
                     worst, worst_check = measured.ratio, (check, measured)
@@ -175,35 +175,33 @@ def allowed(case: Case, convention: Convention) -> bool:
     return min(values) > 1
 
 
-def asked_about(
-    property_: Property, cases: Sequence[Case], convention: Convention
-) -> Iterator[Case]:
+def asked_about(prop: Property, cases: Sequence[Case], convention: Convention) -> Iterator[Case]:
     """Return those of `cases` that a property is asked about: its share of what was drawn.
 
     Chosen examples are for the properties that are asked often; they compare every quantity, and
     the others would ask much more of a case that was chosen for what those compare.
     """
     for case in cases:
-        share = property_.every <= _OFTEN if case.example else case.index % property_.every == 0
+        share = prop.every <= _OFTEN if case.example else case.index % prop.every == 0
         if share and allowed(case, convention):
             yield case
 
 
 def scan(
-    property_: Property, cases: Sequence[Case], seen: Observations, answers: OracleAnswers
+    prop: Property, cases: Sequence[Case], seen: Transcript, answers: ExpectedResponses
 ) -> Finding:
-    """Put `property_` to the subject on every case.
+    """Put `prop` to the subject on every case.
 
     A time-out, a death or a missing method ends the scan: more cases would tell no more. When the
     time for all calls is up, what was found before stands.
     """
-    needs, subject = property_.needs, seen.subject
+    needs, subject = prop.needs, seen.subject
     if needs is not None and needs not in subject.offers:
-        return _not_applicable(property_, f"the interface has no {CAPABILITIES[needs]}")
+        return _not_applicable(prop, f"the interface has no {CAPABILITIES[needs]}")
     examples, worst = 0, None
     simplest: Failing | None = None
-    for case in asked_about(property_, cases, answers.convention):
-        failing, ratio = try_case(property_, case, seen, answers)
+    for case in asked_about(prop, cases, answers.convention):
+        failing, ratio = try_case(prop, case, seen, answers)
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)
@@ -216,7 +214,7 @@ def scan(
         if failing.error and ratio is None and needs in subject.may_refuse:
             for scenario in failing.asked:
                 seen.forget(scenario)
-            return _not_applicable(property_, f"it has none: {failing.error.message}")
+            return _not_applicable(prop, f"it has none: {failing.error.message}")
         if simplest is None or _simpler(failing, simplest):
             simplest = failing
         if failure in _STOPPING:
@@ -224,15 +222,15 @@ def scan(
             break
     if simplest is None:
         if examples == 0:
-            return _not_applicable(property_, "no drawn case can show this")
-        return Finding(property_, Outcome.PASS, examples, worst, None, "")
+            return _not_applicable(prop, "no drawn case can show this")
+        return Finding(prop, Outcome.PASS, examples, worst, None, "")
     missing = simplest.error is not None and simplest.error.failure in UNANSWERED
     outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
-    return Finding(property_, outcome, examples, worst, simplest, describe(simplest))
+    return Finding(prop, outcome, examples, worst, simplest, describe(simplest))
 
 
-def _not_applicable(property_: Property, message: str) -> Finding:
-    return Finding(property_, Outcome.NOT_APPLICABLE, 0, None, None, message)
+def _not_applicable(prop: Property, message: str) -> Finding:
+    return Finding(prop, Outcome.NOT_APPLICABLE, 0, None, None, message)
 
 
 def _simpler(first: Failing, second: Failing) -> bool:

@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 from bn_oracle.arrays import Array
 
-from bn_properties.answers import Answer
-from bn_properties.checking import Failing, Judgement, Observations, OracleAnswers
-from bn_properties.invariant import Check
+from bn_properties.checking import ExpectedResponses, Failing, Judgement, Transcript
+from bn_properties.expected import Expected
+from bn_properties.property import Check
+from bn_properties.protocol import AnyArray, SubjectError
+from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
 from bn_properties.scenario import (
     SYMBOLS,
     Backward,
-    Elsewhere,
     Infer,
-    Move,
+    LookAgain,
+    OtherLayer,
     Population,
     Quantity,
-    Reread,
+    Response,
     Scenario,
-    Seen,
+    SetParameters,
     Step,
     Train,
 )
-from bn_properties.subject import AnyArray, SubjectError
-from bn_properties.verdicts import ArrayRecord, Call, Comparison, Counterexample
 
 _FORWARD: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
 _BACKWARD: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
@@ -33,7 +33,7 @@ _POPULATION: tuple[Quantity, ...] = ("population_mean", "population_var")
 
 
 def write(
-    failing: Failing, seed: int, seen: Observations, answers: OracleAnswers
+    failing: Failing, seed: int, seen: Transcript, answers: ExpectedResponses
 ) -> Counterexample:
     """Return the record of `failing`."""
     calls: list[Call] = []
@@ -54,7 +54,7 @@ def write(
     )
 
 
-def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
+def _calls(step: Step, got: Response, want: Expected) -> list[Call]:
     """Return the calls of one step: what went in, and which quantities came out."""
     asked: list[tuple[str, dict[str, AnyArray], tuple[Quantity, ...]]]
     match step:
@@ -68,30 +68,30 @@ def _calls(step: Step, got: Seen, want: Answer) -> list[Call]:
                 asked.append(("backward in inference mode", {"G": grad}, _BACKWARD))
         case Backward(grad):
             asked = [("backward", {"G": grad}, _BACKWARD)]
-        case Elsewhere(x, grad, probe):
+        case OtherLayer(x, grad, probe):
             asked = [("train another layer", {"z": x}, ())]
             if grad is not None:
                 asked.append(("backward with that layer", {"G": grad}, ()))
             if probe is not None:
                 asked.append(("infer with that layer", {"z": probe}, ()))
-        case Move(gamma, beta, in_place):
+        case SetParameters(gamma, beta, in_place):
             how = "write other parameters in place" if in_place else "set other parameters"
             asked = [(how, {"gamma": gamma, "beta": beta}, ())]
         case Population(batches):
             named = {f"batch {number}": batch for number, batch in enumerate(batches, 1)}
             asked = [("population statistics", named, _POPULATION)]
-        case Reread():
+        case LookAgain():
             asked = [(f"look again at {SYMBOLS[step.quantity]}", {}, (step.quantity,))]
     return [_call(name, inputs, quantities, got, want) for name, inputs, quantities in asked]
 
 
-def _construct(scenario: Scenario, answers: OracleAnswers) -> Call:
+def _construct(scenario: Scenario, answers: ExpectedResponses) -> Call:
     setup = scenario.setup
     inputs: dict[str, Any] = {"features": setup.features}
     if setup.eps is not None:
         inputs["eps"] = setup.eps
-    if setup.keep is not None:
-        inputs["momentum"] = answers.convention.momentum_for(setup.keep)
+    if setup.decay is not None:
+        inputs["momentum"] = answers.convention.momentum_for(setup.decay)
     if setup.cumulative:
         inputs["momentum"] = None
     for name in ("gamma", "beta", "running_mean", "running_var"):
@@ -105,8 +105,8 @@ def _call(
     name: str,
     inputs: dict[str, Any],
     quantities: tuple[Quantity, ...],
-    got: Seen,
-    want: Answer,
+    got: Response,
+    want: Expected,
 ) -> Call:
     shown: dict[str, ArrayRecord] = {}
     error = got.error.message if got.error is not None else None

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from bn_properties.cases import Case
-from bn_properties.checking import Failing, Observations, OracleAnswers, allowed, try_case
-from bn_properties.invariant import Property
-from bn_properties.subject import AnyArray
+from bn_properties.cases.case import Case
+from bn_properties.checking import ExpectedResponses, Failing, Transcript, allowed, try_case
+from bn_properties.property import Property
+from bn_properties.protocol import AnyArray
 
 MAX_TRIALS = 1000
 """How many cases one reduction may try: most need a hundred."""
@@ -58,8 +58,8 @@ def reduce(case: Case, fails: Fails, max_trials: int = MAX_TRIALS) -> Case:
     return trials.case
 
 
-def minimise(failing: Failing, property_: Property, seen: Observations) -> Failing:
-    """Return the simplest way found in which `property_` fails on the subject of `seen`.
+def minimise(failing: Failing, prop: Property, seen: Transcript) -> Failing:
+    """Return the simplest way found in which `prop` fails on the subject of `seen`.
 
     A time-out or a death is left as it is: replaying it hundreds of times would help nobody.
     """
@@ -67,17 +67,17 @@ def minimise(failing: Failing, property_: Property, seen: Observations) -> Faili
     if kind in ("timeout", "died", "unfinished"):
         return failing
     # What is tried on the way is not kept: a reduction asks hundreds of questions once.
-    trial_seen = Observations(seen.subject)
-    trial_answers = OracleAnswers(seen.subject.convention)
+    trial_seen = Transcript(seen.subject)
+    trial_answers = ExpectedResponses(seen.subject.convention)
 
     def fails(case: Case) -> bool:
         if not allowed(case, seen.subject.convention):
             return False
-        found, _ = try_case(property_, case, trial_seen, trial_answers)
+        found, _ = try_case(prop, case, trial_seen, trial_answers)
         return found is not None and (found.error.failure if found.error else None) == kind
 
     smallest = reduce(failing.case, fails)
-    found, _ = try_case(property_, smallest, trial_seen, trial_answers)
+    found, _ = try_case(prop, smallest, trial_seen, trial_answers)
     return found or failing
 
 
@@ -140,8 +140,8 @@ def _neutral_parameters(case: Case) -> Iterator[Case]:
     for eps in (1.0, 3.0, 0.25, 1e-5, 1e-8):
         if _cost(eps) < _cost(case.eps):
             yield replace(case, eps=eps)
-    if case.keep != 0.5:
-        yield replace(case, keep=0.5)
+    if case.decay != 0.5:
+        yield replace(case, decay=0.5)
     if case.x.dtype != np.float64:
         yield replace(
             case,

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 from bn_oracle.conventions import Convention
 
-from bn_properties.subject import (
+from bn_properties.protocol import (
     CAPABILITIES,
     AnyArray,
     Capability,
@@ -73,7 +73,7 @@ class Backward:
 
 
 @dataclass(frozen=True, eq=False)
-class Elsewhere:
+class OtherLayer:
     """Another layer of its class, with another ε and momentum, trains on `x`.
 
     Given them, it then differentiates with `grad`, and infers on `probe`.
@@ -94,7 +94,7 @@ _REREAD: dict[str, Quantity] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Reread:
+class LookAgain:
     """The array that the layer's first call of a kind gave is looked at again."""
 
     what: Literal["train", "infer", "backward", "dgamma", "dbeta"] = "train"
@@ -108,7 +108,7 @@ class Reread:
 
 
 @dataclass(frozen=True, eq=False)
-class Move:
+class SetParameters:
     """The optimiser sets other parameters."""
 
     gamma: AnyArray
@@ -124,7 +124,7 @@ class Population:
     batches: tuple[AnyArray, ...]
 
 
-Step = Train | Infer | Backward | Elsewhere | Reread | Move | Population
+Step = Train | Infer | Backward | OtherLayer | LookAgain | SetParameters | Population
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ class Scenario:
         return digest.digest()
 
 
-class Seen:
+class Response:
     """What a layer showed in one step: for each quantity an array, or why there is none."""
 
     def __init__(
@@ -213,9 +213,9 @@ EARLIER = "what an earlier call was given"
 """How an edit of an array of the caller's is called when another call has made it."""
 
 
-def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
+def walk(layer: Layer, scenario: Scenario) -> tuple[Response, ...]:
     """Take `layer` through the scenario's steps; failures stand in what is seen."""
-    seen: list[Seen] = []
+    seen: list[Response] = []
     shapes: dict[str, tuple[int, ...]] = {}
     given = Given()
     for step in scenario.steps:
@@ -226,7 +226,7 @@ def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
                 shapes.setdefault("backward", step.x.shape)
         elif isinstance(step, Backward):
             answers, edited = _backward(layer, scenario.setup.features, step, given)
-            seen.append(Seen(answers, edited))
+            seen.append(Response(answers, edited))
             shapes.setdefault("backward", step.grad.shape)
         elif isinstance(step, Population):
             seen.append(_population(layer, scenario.setup.features, step))
@@ -238,7 +238,7 @@ def walk(layer: Layer, scenario: Scenario) -> tuple[Seen, ...]:
     return tuple(seen)
 
 
-def failed(scenario: Scenario, error: SubjectError) -> tuple[Seen, ...]:
+def failed(scenario: Scenario, error: SubjectError) -> tuple[Response, ...]:
     """Return what is seen when there is no layer to begin with."""
     return tuple(_nothing(step, error) for step in scenario.steps)
 
@@ -266,7 +266,7 @@ class Subject(Protocol):
         """What of it an implementation may do without, by raising an exception."""
         ...
 
-    def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
+    def observe(self, scenario: Scenario) -> tuple[Response, ...]:
         """Take a fresh layer through `scenario` and return what it shows, step by step."""
         ...
 
@@ -288,7 +288,7 @@ class InProcess:
         self.offers = offers
         self.may_refuse: frozenset[Capability] = frozenset()
 
-    def observe(self, scenario: Scenario) -> tuple[Seen, ...]:
+    def observe(self, scenario: Scenario) -> tuple[Response, ...]:
         """Take a fresh layer through `scenario`."""
         try:
             layer = self._make(scenario.setup)
@@ -297,20 +297,20 @@ class InProcess:
         return walk(layer, scenario)
 
 
-def _nothing(step: Step, error: SubjectError) -> Seen:
+def _nothing(step: Step, error: SubjectError) -> Response:
     names: tuple[Quantity, ...] = ()
     if isinstance(step, Train | Infer):
         names += ("out", "running_mean", "running_var")
-    if isinstance(step, Reread):
+    if isinstance(step, LookAgain):
         names += (step.quantity,)
     if isinstance(step, Train | Infer | Backward) and step.grad is not None:
         names += ("dz", "dgamma", "dbeta")
     if isinstance(step, Population):
         names += ("population_mean", "population_var")
-    return Seen(dict.fromkeys(names, error), error=error)
+    return Response(dict.fromkeys(names, error), error=error)
 
 
-def _forward(layer: Layer, features: int, step: Train | Infer, given: Given) -> Seen:
+def _forward(layer: Layer, features: int, step: Train | Infer, given: Given) -> Response:
     x = given.take(step.x)
     answers: dict[Quantity, AnyArray | SubjectError] = {}
     try:
@@ -331,7 +331,7 @@ def _forward(layer: Layer, features: int, step: Train | Infer, given: Given) -> 
         ndim = step.x.ndim
         answers["running_mean"] = _attempt("running_mean", statistics.mean, (features,), ndim)
         answers["running_var"] = _attempt("running_var", statistics.var, (features,), ndim)
-    return Seen(answers, edited)
+    return Response(answers, edited)
 
 
 def _backward(
@@ -352,7 +352,7 @@ def _backward(
     return answers, layer.edited() | given.edited("upstream gradient")
 
 
-def _population(layer: Layer, features: int, step: Population) -> Seen:
+def _population(layer: Layer, features: int, step: Population) -> Response:
     batches = tuple(batch.copy() for batch in step.batches)
     try:
         found = layer.population(batches)
@@ -361,7 +361,7 @@ def _population(layer: Layer, features: int, step: Population) -> Seen:
     ndim = step.batches[0].ndim
     pairs = zip(batches, step.batches, strict=True)
     changed = any(batch.tobytes() != given.tobytes() for batch, given in pairs)
-    return Seen(
+    return Response(
         {
             "population_mean": _attempt("population_mean", found.mean, (features,), ndim),
             "population_var": _attempt("population_var", found.var, (features,), ndim),
@@ -371,22 +371,24 @@ def _population(layer: Layer, features: int, step: Population) -> Seen:
 
 
 def _aside(
-    layer: Layer, step: Elsewhere | Reread | Move, shapes: Mapping[str, tuple[int, ...]]
-) -> Seen:
+    layer: Layer,
+    step: OtherLayer | LookAgain | SetParameters,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Response:
     try:
-        if isinstance(step, Elsewhere):
+        if isinstance(step, OtherLayer):
             more = (None if array is None else array.copy() for array in (step.grad, step.probe))
-            layer.elsewhere(step.x.copy(), *more)
-            return Seen({})
-        if isinstance(step, Move):
-            layer.move(step.gamma.copy(), step.beta.copy(), in_place=step.in_place)
-            return Seen({})
+            layer.other_layer(step.x.copy(), *more)
+            return Response({})
+        if isinstance(step, SetParameters):
+            layer.set_parameters(step.gamma.copy(), step.beta.copy(), in_place=step.in_place)
+            return Response({})
         name = step.quantity
         if step.what in ("dgamma", "dbeta"):
             shape, ndim = shapes["backward"][1:2], len(shapes["backward"])
         else:
             shape, ndim = shapes[step.what], 0
-        return Seen({name: _checked(name, layer.reread(step.what), shape, ndim)})
+        return Response({name: _checked(name, layer.look_again(step.what), shape, ndim)})
     except SubjectError as error:
         return _nothing(step, error)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bn_properties.cases import REGIMES, cases, digest, draw_cases
+from bn_properties.cases.case import REGIMES, digest
+from bn_properties.cases.draw import cases, draw_cases
 
 DIGESTS = {
     0: "6d994319969cb2d7ffc6104c4585026b0138353d93818fcfc2d29270772b40db",
@@ -27,7 +28,8 @@ def test_the_cases_do_not_depend_on_what_is_imported(tmp_path: Path) -> None:
     # A number of our own that fits the draws, in a module that is not installed anywhere.
     (tmp_path / "constants.py").write_text("VALUES = [41, 57, 83, 4242, 31337, 2.5]\n")
     script = (
-        "import constants; from bn_properties.cases import digest, draw_cases;"
+        "import constants; from bn_properties.cases.case import digest;"
+        "from bn_properties.cases.draw import draw_cases;"
         "print(digest(draw_cases(0, 100)))"
     )
     alone = subprocess.run(

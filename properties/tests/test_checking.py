@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bn_diagnosis.diagnosis import reference_subject
 from bn_oracle.conventions import CMU_HW1P1, TORCH
-from bn_properties.cases import Case, draw_cases
+from bn_properties.cases.case import Case
+from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
-from bn_properties.checking import Observations, OracleAnswers, allowed, judge, scan
+from bn_properties.checking import ExpectedResponses, Transcript, allowed, judge, scan
 from bn_properties.counterexample import write
-from bn_properties.diagnosis import varied
-from bn_properties.invariant import Check
+from bn_properties.property import Check
+from bn_properties.records import ArrayRecord, Outcome
 from bn_properties.reducing import minimise, reduce
-from bn_properties.verdicts import ArrayRecord, Outcome
 from numpy.typing import NDArray
 
 
@@ -61,14 +62,14 @@ def test_the_lectures_chain_holds_every_property(convention: object, spatial_axe
     """A second implementation, by the notes' chain and not the closed form, fails nothing."""
     assert convention in (CMU_HW1P1, TORCH)
     known = CMU_HW1P1 if convention is CMU_HW1P1 else TORCH
-    seen = Observations(varied({}, known, spatial_axes))
-    answers = OracleAnswers(known)
-    for property_ in PROPERTIES:
-        found = scan(property_, draw_cases(3, 60, spatial_axes), seen, answers)
-        if spatial_axes and property_.id in ("backward.in_network", "inference.folded_linear"):
+    seen = Transcript(reference_subject({}, known, spatial_axes))
+    answers = ExpectedResponses(known)
+    for prop in PROPERTIES:
+        found = scan(prop, draw_cases(3, 60, spatial_axes), seen, answers)
+        if spatial_axes and prop.id in ("backward.in_network", "inference.folded_linear"):
             assert Outcome.NOT_APPLICABLE == found.outcome
             continue
-        assert Outcome.PASS == found.outcome, (property_.id, found.message)
+        assert Outcome.PASS == found.outcome, (prop.id, found.message)
         assert found.worst is not None
         assert found.worst <= 1.0
 
@@ -99,8 +100,8 @@ def test_the_reducer_ends_where_nothing_can_be_dropped() -> None:
 
 
 def test_a_wrong_variance_is_brought_to_two_rows_of_one_feature() -> None:
-    wrong = varied({"s": lambda t: np.sqrt(t.var) + t.eps}, CMU_HW1P1)
-    seen, answers = Observations(wrong), OracleAnswers(CMU_HW1P1)
+    wrong = reference_subject({"s": lambda t: np.sqrt(t.var) + t.eps}, CMU_HW1P1)
+    seen, answers = Transcript(wrong), ExpectedResponses(CMU_HW1P1)
     found = scan(BY_ID["training.agreement"], draw_cases(0, 100), seen, answers)
     assert Outcome.FAIL == found.outcome
     assert found.failing is not None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bn_diagnosis.diagnosis import reference_subject
 from bn_oracle.conventions import CMU_HW1P1
-from bn_properties.cases import draw_cases
+from bn_properties.cases.draw import draw_cases
+from bn_properties.cases.transform import enlarge
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Observations, OracleAnswers, scan
-from bn_properties.derived import enlarge
-from bn_properties.diagnosis import varied
-from bn_properties.verdicts import Outcome
+from bn_properties.checking import ExpectedResponses, Transcript, scan
+from bn_properties.records import Outcome
 
 
 @pytest.mark.parametrize("spatial_axes", [0, 2])
@@ -36,11 +36,11 @@ def test_an_exact_batch_stays_exact_and_single_precision_stays() -> None:
 
 
 def test_the_oracle_passes_every_property_on_them() -> None:
-    seen, answers = Observations(varied({}, CMU_HW1P1)), OracleAnswers(CMU_HW1P1)
+    seen, answers = Transcript(reference_subject({}, CMU_HW1P1)), ExpectedResponses(CMU_HW1P1)
     cases = enlarge(draw_cases(3, 33), 200)[33:]
-    for property_ in PROPERTIES:
-        finding = scan(property_, cases, seen, answers)
-        assert Outcome.FAIL is not finding.outcome, (property_.id, finding.message)
+    for prop in PROPERTIES:
+        finding = scan(prop, cases, seen, answers)
+        assert Outcome.FAIL is not finding.outcome, (prop.id, finding.message)
 
 
 def test_there_must_be_something_to_derive_from() -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bn_diagnosis.diagnosis import reference_subject
+from bn_diagnosis.formulas import Step
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
-from bn_oracle.variation import Step
+from bn_properties.cases.pinned import PINNED, pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import (
-    Observations,
-    OracleAnswers,
+    ExpectedResponses,
+    Transcript,
     allowed,
     asked_about,
     describe,
     try_case,
 )
-from bn_properties.diagnosis import varied
-from bn_properties.examples import EXAMPLES, chosen_cases
 
-NAMES = list(EXAMPLES)
+NAMES = list(PINNED)
 
 
 @pytest.mark.parametrize("convention", [CMU_HW1P1, CS231N, TORCH], ids=lambda c: c.name)
@@ -26,21 +26,21 @@ NAMES = list(EXAMPLES)
 def test_the_oracle_passes_every_property_on_every_example(
     convention: Convention, spatial_axes: int
 ) -> None:
-    seen = Observations(varied({}, convention, spatial_axes))
-    answers = OracleAnswers(convention)
-    for case in chosen_cases(spatial_axes):
-        for property_ in PROPERTIES if allowed(case, convention) else ():
-            failing, _ = try_case(property_, case, seen, answers)
-            assert failing is None, (property_.id, describe(failing))
+    seen = Transcript(reference_subject({}, convention, spatial_axes))
+    answers = ExpectedResponses(convention)
+    for case in pinned_cases(spatial_axes):
+        for prop in PROPERTIES if allowed(case, convention) else ():
+            failing, _ = try_case(prop, case, seen, answers)
+            assert failing is None, (prop.id, describe(failing))
 
 
 def test_the_examples_are_put_to_every_property_that_is_asked_often() -> None:
-    cases = chosen_cases(0)
-    for property_ in PROPERTIES:
-        asked = list(asked_about(property_, cases, CMU_HW1P1))
-        assert asked == (list(cases) if property_.every <= 2 else []), property_.id
+    cases = pinned_cases(0)
+    for prop in PROPERTIES:
+        asked = list(asked_about(prop, cases, CMU_HW1P1))
+        assert asked == (list(cases) if prop.every <= 2 else []), prop.id
     quantities = ("training", "backward", "inference", "running")
-    often = {property_.family for property_ in PROPERTIES if property_.every <= 2}
+    often = {prop.family for prop in PROPERTIES if prop.every <= 2}
     assert often.issuperset(quantities)
 
 
@@ -67,8 +67,8 @@ WRONG: dict[int, tuple[dict[str, Step], str]] = {
 @pytest.mark.parametrize("number", WRONG)
 def test_an_example_rejects_what_it_was_chosen_for(number: int) -> None:
     replaces, id_ = WRONG[number]
-    seen = Observations(varied(replaces, CMU_HW1P1))
-    failing, _ = try_case(BY_ID[id_], chosen_cases(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    seen = Transcript(reference_subject(replaces, CMU_HW1P1))
+    failing, _ = try_case(BY_ID[id_], pinned_cases(0)[number], seen, ExpectedResponses(CMU_HW1P1))
     assert failing is not None, NAMES[number]
 
 
@@ -77,7 +77,7 @@ RIGHT: dict[int, tuple[dict[str, Step], str]] = {
         {
             "next_mean": lambda t: (
                 np.float32(t.running_mean)
-                + np.float32(1 - t.keep) * (np.float32(t.mean) - np.float32(t.running_mean))
+                + np.float32(1 - t.decay) * (np.float32(t.mean) - np.float32(t.running_mean))
             )
         },
         "running.mean_recurrence",
@@ -98,8 +98,10 @@ RIGHT: dict[int, tuple[dict[str, Step], str]] = {
 @pytest.mark.parametrize("number", RIGHT)
 def test_an_example_accuses_nobody_wrongly(number: int) -> None:
     replaces, id_ = RIGHT[number]
-    seen = Observations(varied(replaces, CMU_HW1P1))
-    failing, ratio = try_case(BY_ID[id_], chosen_cases(0)[number], seen, OracleAnswers(CMU_HW1P1))
+    seen = Transcript(reference_subject(replaces, CMU_HW1P1))
+    failing, ratio = try_case(
+        BY_ID[id_], pinned_cases(0)[number], seen, ExpectedResponses(CMU_HW1P1)
+    )
     assert failing is None, NAMES[number]
     assert ratio is not None
     assert 0.0 < ratio <= 1.0, "the example does round"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_properties.verdicts import (
+from bn_properties.records import (
     ArrayRecord,
     Call,
     Cause,
@@ -24,9 +24,9 @@ from bn_properties.verdicts import (
     SubmissionResult,
     Tool,
 )
-from bn_reports.html import class_page, page_name, submission_page, write_html
-from bn_reports.results_json import read_results, write_results, write_submission
-from bn_reports.terminal import class_table, submission_report
+from bn_reports.formats.results_json import read_results, write_results, write_submission
+from bn_reports.html.pages import class_page, page_name, submission_page, write_html
+from bn_reports.terminal.submission import class_table, submission_report
 from rich.console import Console, RenderableType
 
 HOSTILE = "<script>alert('x')</script>{{7*7}}[red]&amp;\x1b[31m\x00\u202e"

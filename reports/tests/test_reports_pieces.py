@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bn_properties.verdicts import ArrayRecord
-from bn_reports.arrays import compared, listed, wrong_cells
-from bn_reports.equations import mathml, plain
-from bn_reports.numbers import apart, brief, exact, points
-from bn_reports.text import one_line, visible
+from bn_properties.records import ArrayRecord
+from bn_reports.text.equations import mathml, plain
+from bn_reports.text.numbers import apart, brief, exact, points
+from bn_reports.text.visible import one_line, visible
+from bn_reports.views.arrays import compared, listed, wrong_cells
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Which mistake explains what was seen: formulas, named faults, and how they are matched."""

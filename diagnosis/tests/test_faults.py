@@ -1,0 +1,257 @@
+"""The catalogue of mistakes: each one is different from batch norm, and from every other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from bn_diagnosis.faults import BY_ID, FAULTS, Fault
+from bn_diagnosis.formulas import STEPS, Step, Trace, Variation
+from bn_oracle.arrays import Array
+from bn_oracle.backward import backward
+from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
+from bn_oracle.forward import forward
+from bn_oracle.inference import infer, infer_backward
+from bn_oracle.population import mean_of_means, unbiased_variance
+from bn_oracle.running import batch_variance, update
+
+EPS, DECAY = 0.5, 0.7
+SHAPES = ((6, 3), (3, 2, 2, 4), (5, 3), (2, 3, 3))
+CONVENTIONS = (CMU_HW1P1, TORCH)
+PROPERTIES = {
+    "training.agreement",
+    "training.uses_eps",
+    "training.duplicated_batch",
+    "training.shift_invariance",
+    "training.scale_relation",
+    "backward.input_gradient",
+    "backward.gamma_gradient",
+    "backward.beta_gradient",
+    "backward.zero_gradient_sum",
+    "backward.normalised_identity",
+    "inference.affine_fold",
+    "inference.rows_independent",
+    "inference.no_state_change",
+    "inference.gradient",
+    "running.mean_recurrence",
+    "running.variance_recurrence",
+    "running.cumulative_average",
+    "population.mean_of_means",
+    "population.unbiased_variance",
+    "population.ragged_batches",
+}
+RELATIVE = 1e-6
+"""Far above the rounding of these small, well-conditioned batches, which is below 1e-12."""
+
+
+def _trace(
+    features: int, convention: Convention, scale: float = 1.0, *, cumulative: bool = False
+) -> Trace:
+    rng = np.random.default_rng(features)
+    return Trace(
+        gamma=rng.normal(size=features) + 2.0,
+        beta=rng.normal(size=features),
+        eps=EPS * scale**2,
+        decay=DECAY,
+        convention=convention,
+        running_mean=scale * rng.normal(size=features),
+        running_var=scale**2 * rng.uniform(0.3, 3.0, size=features),
+        cumulative=cumulative,
+    )
+
+
+def _batch(shape: tuple[int, ...], number: int, scale: float = 1.0) -> Array:
+    rng = np.random.default_rng((number, *shape))
+    column = (-1, *[1] * (len(shape) - 2))
+    spread = np.reshape(np.arange(1.0, shape[1] + 1), column)
+    return np.asarray(scale * (1.5 + spread * rng.normal(size=shape)))
+
+
+def _run(
+    replaced: Mapping[str, Step],
+    shape: tuple[int, ...],
+    convention: Convention,
+    scale: float,
+) -> Iterator[Any]:
+    """Infer, train, backward, train, infer, train; yield every output and statistic."""
+    asked = Variation(_trace(shape[1], convention, scale), replaced)
+    yield asked.infer(_batch(shape, 1, scale))
+    yield from asked.infer_backward(_batch(shape, 9))
+    yield from asked.statistics()
+    equal = [_batch(shape, number, scale) for number in (30, 31, 32)]
+    yield from asked.population(equal)
+    yield from asked.population([*equal, _batch((1, *shape[1:]), 33, scale)])
+    average = Variation(_trace(shape[1], convention, scale, cumulative=True), replaced)
+    for batch in equal:
+        average.train(batch)
+        yield from average.statistics()
+    layer = Variation(_trace(shape[1], convention, scale), replaced)
+    for number in range(3):
+        x = _batch((shape[0] + number, *shape[1:]), 2 + number, scale)
+        yield layer.train(x)
+        yield from layer.backward(_batch(x.shape, 10 + number))
+        yield from layer.statistics()
+        if number:
+            yield layer.infer(_batch(shape, 20 + number, scale))
+            yield from layer.statistics()
+
+
+@cache
+def _shown(identity: str | None) -> tuple[Any, ...]:
+    """Return what a fault, or batch norm itself, gives in all scenarios; None after a crash."""
+    replaced = {} if identity is None else BY_ID[identity].replaces
+    shown: list[Any] = []
+    for shape in SHAPES:
+        for convention in CONVENTIONS:
+            for scale in (1.0, 1e-3):
+                outputs: list[Any] = []
+                try:
+                    outputs += [
+                        np.array(value) for value in _run(replaced, shape, convention, scale)
+                    ]
+                except ValueError:
+                    outputs.append(None)
+                shown.append(tuple(outputs))
+    return tuple(shown)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is not other
+    if one.shape != other.shape or (np.isnan(one) != np.isnan(other)).any():
+        return True
+    size = max(np.abs(np.nan_to_num(one)).max(), np.abs(np.nan_to_num(other)).max())
+    return bool(np.abs(np.nan_to_num(one - other)).max() > RELATIVE * size)
+
+
+def _distinct(one: str, other: str | None) -> bool:
+    return any(
+        len(mine) != len(theirs) or any(map(_differ, mine, theirs))
+        for mine, theirs in zip(_shown(one), _shown(other), strict=True)
+    )
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: c.name)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_unreplaced_variation_is_the_oracle(
+    shape: tuple[int, ...], convention: Convention
+) -> None:
+    """With no step replaced, every output agrees with the oracle's own functions."""
+    trace = _trace(shape[1], convention)
+    gamma, beta = trace.gamma.copy(), trace.beta.copy()
+    mean, var = trace.running_mean.copy(), trace.running_var.copy()
+    layer = Variation(trace, {})
+    for number in range(3):
+        x = _batch((shape[0] + number, *shape[1:]), number)
+        grad = _batch(x.shape, 10 + number)
+        record = forward(x, gamma, beta, EPS)
+        expected = backward(record, grad)
+        mean, var = update(mean, var, record, DECAY, convention)
+        np.testing.assert_allclose(layer.train(x), record.out, rtol=1e-13, atol=1e-13)
+        # Inference in between must not disturb the gradient of the training batch.
+        probe = _batch(shape, 20 + number)
+        np.testing.assert_allclose(
+            layer.infer(probe), infer(probe, gamma, beta, mean, var, EPS), rtol=1e-13, atol=1e-13
+        )
+        for got, want in zip(
+            layer.backward(grad), (expected.dz, expected.dgamma, expected.dbeta), strict=True
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+        for got, want in zip(layer.statistics(), (mean, var), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
+        probe_grad = _batch(shape, 40 + number)
+        straight = infer_backward(probe, gamma, mean, var, EPS, probe_grad)
+        layer.infer(probe)
+        for got, want in zip(
+            layer.infer_backward(probe_grad),
+            (straight.dz, straight.dgamma, straight.dbeta),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: c.name)
+def test_the_unreplaced_variation_averages_all_batches_alike(convention: Convention) -> None:
+    """Cumulative and population statistics agree with the oracle's own functions."""
+    layer = Variation(_trace(3, convention, cumulative=True), {})
+    batches = [_batch((5, 3), number) for number in range(3)]
+    records = [forward(batch, np.ones(3), np.zeros(3), EPS) for batch in batches]
+    for batch in batches:
+        layer.train(batch)
+    wanted = (
+        np.mean([record.mean for record in records], axis=0),
+        np.mean([batch_variance(record, convention) for record in records], axis=0),
+    )
+    for got, want in zip(layer.statistics(), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    mean, var = layer.population(batches)
+    np.testing.assert_allclose(mean, mean_of_means([record.mean for record in records]))
+    np.testing.assert_allclose(var, unbiased_variance([record.var for record in records], 5))
+    ragged = [*batches, _batch((2, 3), 9)]
+    np.testing.assert_allclose(layer.population(ragged)[0], np.concatenate(ragged).mean(axis=0))
+
+
+def test_ids_are_unique_and_in_kebab_case() -> None:
+    """A report and a link can name a fault by its id."""
+    assert len(FAULTS) == len(BY_ID)
+    for identity in BY_ID:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", identity), identity
+
+
+def test_the_catalogue_is_large() -> None:
+    """Every kind of mistake seen in practice has its fault."""
+    assert len(FAULTS) >= 66
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+class TestEachFault:
+    def test_is_not_batch_norm(self, fault: Fault) -> None:
+        """In some scenario some output is off by far more than rounding."""
+        assert _distinct(fault.id, None)
+
+    def test_replaces_steps_that_exist(self, fault: Fault) -> None:
+        """A misspelt step would be no mistake at all."""
+        assert fault.replaces
+        assert set(fault.replaces) <= set(STEPS)
+
+    def test_explains_itself(self, fault: Fault) -> None:
+        """A clause, two sentences, two different equations, a place in the derivation."""
+        assert fault.title
+        assert not fault.title.endswith(".")
+        sentences = re.split(r"(?<=[.!?])\s+", fault.explanation)
+        assert len(sentences) == 2
+        assert all(re.fullmatch(r"[^a-z].+[.]", sentence) for sentence in sentences)
+        assert fault.wrong != fault.right
+        assert re.fullmatch(r"note-([1-9]|1[0-7])|real-[a-z]+", fault.anchor)
+        assert fault.anchor.startswith("note") or fault.anchor == f"real-{fault.family}"
+
+    def test_names_a_property(self, fault: Fault) -> None:
+        """The property that must reject it is one that there is."""
+        assert fault.killed_by in PROPERTIES
+
+    def test_equations_are_valid(self, fault: Fault) -> None:
+        """Both equations convert to MathML."""
+        converter = pytest.importorskip("latex2mathml.converter")
+        for equation in (fault.wrong, fault.right):
+            assert equation.count("{") == equation.count("}")
+            left, right = (
+                len(re.findall(rf"\\{side}(?![a-z])", equation)) for side in ("left", "right")
+            )
+            assert left == right
+            # What the converter does not know, it leaves as a command.
+            assert "\\" not in converter.convert(equation)
+
+
+def test_no_two_faults_are_the_same() -> None:
+    """Some output tells any two faults apart, so that a diagnosis can name one."""
+    same = [
+        (one.id, other.id)
+        for one, other in combinations(FAULTS, 2)
+        if not _distinct(one.id, other.id)
+    ]
+    assert same == []

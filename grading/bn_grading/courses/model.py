@@ -1,0 +1,270 @@
+"""Courses: TOML files that map a course's names to the protocol, and give points a property."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from bn_oracle.conventions import CONVENTIONS, Convention
+from bn_properties.catalogue import BY_ID, FAMILIES
+from bn_properties.property import Property
+from bn_properties.protocol import Capability
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Argument = Literal["features", "momentum", "eps"]
+"""What a constructor may be given."""
+Role = Literal["eps", "gamma", "beta", "dgamma", "dbeta", "running_mean", "running_var"]
+"""What an attribute may hold."""
+Setting = Literal["eps", "momentum", "running_mean", "running_var"]
+"""What a dictionary of settings may hold."""
+
+
+class Limits(_Table):
+    """How long a submission may take, in seconds."""
+
+    start: float = Field(default=10.0, gt=0)
+    """To start the process, import NumPy and load the file."""
+    call: float = Field(default=2.0, gt=0)
+    """One call."""
+    submission: float = Field(default=60.0, gt=0)
+    """All calls together."""
+
+
+class Mode(_Table):
+    """A forward's argument that chooses the mode, and its two values."""
+
+    argument: str
+    train: bool | str
+    infer: bool | str
+    default: Literal["train"] | None = None
+    """What a call without the argument must do, where the course says so."""
+
+
+class ClassInterface(_Table):
+    """A class with attributes (`class`), or a torch module (`module`)."""
+
+    kind: Literal["class", "module"]
+    classes: tuple[str, ...]
+    """Names the class goes by; the first that the file defines is taken."""
+    arguments: tuple[Argument, ...] = ("features",)
+    """What the constructor takes by position: `features`, `momentum`, `eps`."""
+    keyword_arguments: dict[str, Argument] = {}
+    """What it takes by keyword: the keyword, and which of the above it is."""
+    forward: tuple[str, ...] = ("forward",)
+    backward: tuple[str, ...] = ("backward",)
+    mode: tuple[Mode, ...] = ()
+    output: tuple[str, ...] = ()
+    """Attributes that hold the output when forward returns None."""
+    attributes: dict[Role, tuple[str, ...]] = {}
+    """For each role (gamma, dbeta, running_mean, …) the names it goes by."""
+    inference_backward: tuple[str, ...] = ()
+    """Methods that differentiate inference; a module needs none."""
+    cumulative: Literal["no", "optional", "required"] = "no"
+    """Whether momentum None asks for the plain average of all batches."""
+    population: tuple[str, ...] = ()
+    """Methods that take a list of mini-batches and return the population's mean and variance."""
+
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What it offers beyond the calls that all interfaces have."""
+        has: dict[Capability, bool] = {
+            "inference_gradient": self.kind == "module" or bool(self.inference_backward),
+            "cumulative_average": self.cumulative != "no",
+            "population": bool(self.population),
+        }
+        return frozenset(name for name, offered in has.items() if offered)
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """What of it an implementation may do without."""
+        return frozenset({"cumulative_average"} if self.cumulative == "optional" else ())
+
+
+class FunctionInterface(_Table):
+    """A forward and a backward function with a dictionary of settings."""
+
+    kind: Literal["functions"]
+    forward: str
+    backward: str
+    identified_by: tuple[str, ...]
+    """The functions of which a file must define one for the part to be there."""
+    settings: dict[str, Setting]
+    """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
+    train_mode: str
+    infer_mode: str
+    population: str = ""
+    """A function that takes a list of mini-batches and returns the population's mean and variance."""  # noqa: E501
+
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What it offers beyond the calls that all interfaces have."""
+        return frozenset({"population"} if self.population else ())
+
+    @property
+    def may_refuse(self) -> frozenset[Capability]:
+        """Nothing: what it offers, it asks for."""
+        return frozenset()
+
+
+class Part(_Table):
+    """One implementation that a submission holds."""
+
+    id: str
+    title: str
+    group: str
+    """Parts of one group are alternatives: the first that the file defines is the group's."""
+    required: bool = True
+    spatial_axes: int = Field(default=0, ge=0, le=3)
+    """How many axes follow (N, C)."""
+    families: tuple[str, ...] = FAMILIES
+    """Which families of properties apply."""
+    interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
+
+    def asks(self, prop: Property) -> bool:
+        """Whether a property applies to it: its family, and what its interface offers."""
+        offered = prop.needs is None or prop.needs in self.interface.offers
+        return prop.family in self.families and offered
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class or function names by which the part is recognised."""
+        if isinstance(self.interface, FunctionInterface):
+            return self.interface.identified_by
+        return self.interface.classes
+
+
+class Course(_Table):
+    """What a course asks for, how it names things and what each property is worth."""
+
+    id: str
+    title: str
+    profile: str
+    """The convention's name in `bn_oracle.conventions`."""
+    runtime: Literal["numpy", "torch"] = "numpy"
+    one_cause_costs_once: bool = False
+    """Whether properties that fail because another failed keep their points."""
+    limits: Limits = Limits()
+    parts: tuple[Part, ...] = Field(min_length=1)
+    points: dict[str, float]
+    """Points by property id; with `part/` before it for any part but the main one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Course:
+        if self.profile not in CONVENTIONS:
+            raise ValueError(
+                f"profile is {self.profile!r}, but must be one of {_list(CONVENTIONS)}"
+            )
+        names = [part.id for part in self.parts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"parts: the id {name!r} is there twice, but must be there once")
+        for part in self.parts:
+            for family in part.families:
+                if family not in FAMILIES:
+                    raise ValueError(f"families: {family!r} is none of {_list(FAMILIES)}")
+            if (part.interface.kind == "module") != (self.runtime == "torch"):
+                raise ValueError(
+                    f"part {part.id!r} has kind {part.interface.kind!r} and the course runtime "
+                    f"{self.runtime!r}: a module needs runtime 'torch', and that needs modules"
+                )
+        for key, points in self.points.items():
+            self._check_points(key, points)
+        return self
+
+    def _check_points(self, key: str, points: float) -> None:
+        """Refuse points for what is no property, or what no part can earn."""
+        id_, _, name = key.rpartition("/")
+        if name not in BY_ID:
+            raise ValueError(f"points: {name!r} is not a property")
+        ids = [part.id for part in self.parts]
+        if id_ and id_ not in ids:
+            raise ValueError(f"points: {id_!r} is not a part; the parts are {_list(ids)}")
+        if id_ == ids[0]:
+            raise ValueError(f"points: {key} names the first part, whose properties need no prefix")
+        if not 0 <= points < float("inf"):
+            raise ValueError(f"points: {key} is worth {points}, but must be worth at least 0")
+        earning = [p for p in self.parts if (p.id == id_ if id_ else p.group == self.main_group)]
+        if not any(part.asks(BY_ID[name]) for part in earning):
+            raise ValueError(f"points: {key} is asked of no part, so nobody could earn them")
+
+    @property
+    def convention(self) -> Convention:
+        """How its running statistics are kept."""
+        return CONVENTIONS[self.profile]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every class or function name by which the course is recognised."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.names))
+
+    @property
+    def main_group(self) -> str:
+        """The group whose part carries the plain property ids."""
+        return self.parts[0].group
+
+    @property
+    def max_score(self) -> float:
+        """The sum of all points; fixed, whatever a submission holds."""
+        return sum(self.points.values())
+
+
+class CourseError(ValueError):
+    """A course that does not exist or whose file is wrong; the message is one line."""
+
+
+def _list(names: object) -> str:
+    return ", ".join(sorted(names))  # type: ignore[call-overload]
+
+
+def built_in() -> dict[str, Course]:
+    """Return the courses that come with the package, by id."""
+    folder = resources.files("bn_grading") / "courses"
+    found = [
+        parse(entry.read_text("utf-8"), entry.name)
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return {course.id: course for course in sorted(found, key=lambda course: course.id)}
+
+
+def find(name: str) -> Course:
+    """Return the course of that name, or read it if `name` ends in .toml.
+
+    Raises:
+        CourseError: there is none, or its file is wrong.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        try:
+            return parse(path.read_text("utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CourseError(f"the course file {name} cannot be read: {error}") from error
+    courses = built_in()
+    if name not in courses:
+        raise CourseError(
+            f"there is no course {name!r}; there are {_list(courses)}, auto, or a .toml file"
+        )
+    return courses[name]
+
+
+def parse(text: str, name: str) -> Course:
+    """Read a course from TOML.
+
+    Raises:
+        CourseError: the text is not TOML, or a field is missing, unknown or out of range.
+    """
+    try:
+        return Course.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CourseError(f"the course file {name} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CourseError(f"the course file {name} is wrong: {where}: {first['msg']}") from error

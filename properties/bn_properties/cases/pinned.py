@@ -1,0 +1,140 @@
+"""Cases that were chosen, not drawn: each once let a wrong file pass, or accused a right one.
+
+Every run asks about them, whatever its seed and however few cases it draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from bn_properties.cases.case import Case, small_integers
+from bn_properties.protocol import AnyArray
+
+_FIRST = 1_000_000
+"""The index of the first example: no drawn case has so large a one."""
+
+
+def _case(shape: tuple[int, ...], dtype: Any = np.float64) -> Case:
+    """Return a plain case of small integers, with every parameter away from its neutral value."""
+    features = shape[1]
+    number = np.arange(features)
+
+    def batch(start: int, rows: int) -> AnyArray:
+        return (small_integers(start, (rows, *shape[1:])) / 2).astype(dtype)
+
+    return Case(
+        index=0,
+        regime="example",
+        x=batch(1, shape[0]),
+        grad=batch(2, shape[0]),
+        gamma=(number % 3 + 1) * np.where(number % 2, -0.5, 1.0),
+        beta=(number % 5 - 2) / 2,
+        eps=0.25,
+        decay=0.75,
+        running_mean=(number % 4 - 1.0) / 2,
+        running_var=(number % 3 + 1.0) / 2,
+        more=(batch(3, 3), batch(4, 2)),
+        probe=batch(5, 2),
+        example=True,
+    )
+
+
+def _tall(space: tuple[int, ...]) -> Case:
+    values = int(np.prod(space, dtype=int))
+    case = _case((1536 // values + 1, 1, *space))
+    x = case.x.copy()
+    x[-1] = 1024.0
+    return replace(case, x=x, probe=case.probe * 2**14)
+
+
+def _wide(space: tuple[int, ...]) -> Case:
+    return _case((2, 40, *(7, 9, 1)[: len(space)]))
+
+
+def _distant(space: tuple[int, ...]) -> Case:
+    case = _case((65, 2, *(1 for _ in space)))
+    return replace(case, x=case.x + 2.0**20)
+
+
+def _square(space: tuple[int, ...]) -> Case:
+    return _case((3, 3, *(3 for _ in space)))
+
+
+def _pair(space: tuple[int, ...]) -> Case:
+    return _case((2, 1, *(1 for _ in space)))
+
+
+def _one(space: tuple[int, ...]) -> Case:
+    return _case((1, 2, *space))
+
+
+def _fine(space: tuple[int, ...]) -> Case:
+    case = _case((4, 3, *space))
+    return replace(
+        case,
+        x=case.x * 1.1,
+        grad=case.grad * 1.1,
+        gamma=case.gamma * 1.1,
+        beta=case.beta + 0.1,
+        eps=1e-5,
+        decay=1 - 2.0**-10,
+        running_mean=case.running_mean + 0.1,
+        running_var=case.running_var * 1.1,
+        more=tuple(batch * 1.1 for batch in case.more),
+        probe=case.probe * 1.1,
+    )
+
+
+def _steep(space: tuple[int, ...]) -> Case:
+    case = _case((4, 3, *space))
+    return replace(case, grad=case.grad * 2.0**20)
+
+
+def _flat(space: tuple[int, ...]) -> Case:
+    case = _case((4, 3, *space))
+    return replace(case, grad=case.grad * 2.0**-60)
+
+
+def _opposed(space: tuple[int, ...]) -> Case:
+    case = _case((4, 2, *space), np.float32)
+    far = np.array([1000.1, -3000.1]).reshape(1, 2, *(1 for _ in space))
+    first, second = (
+        (batch + away).astype(np.float32)
+        for batch, away in ((case.x, -far), (case.more[0], 0.4 * far))
+    )
+    return replace(case, x=first, more=(second, case.more[1]), decay=0.25)
+
+
+def _folded(space: tuple[int, ...]) -> Case:
+    case = _case((3, 2, *space), np.float32)
+    away = np.float32(33.3)
+    return replace(case, x=case.x + away, probe=case.probe + away, eps=1e-3)
+
+
+PINNED: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
+    "more instances than a loop was tried on, and one so far off that |u| is past 30": _tall,
+    "more features than a loop was tried on, in whole vector lanes; larger images": _wide,
+    "many instances, far from zero": _distant,
+    "as many instances as features: a mistaken axis has the right shape": _square,
+    "two values of one feature: B/(B−1) is largest": _pair,
+    "one instance": _one,
+    "numbers that float32 does not hold, and a momentum near its end": _fine,
+    "an upstream gradient far above 1": _steep,
+    "an upstream gradient far below 1": _flat,
+    "a running mean opposite to the batch's: old + (1−k)(new − old) cancels": _opposed,
+    "a mean large beside the spread: z·a + b cancels": _folded,
+}
+"""What each example is there for, and the case for given axes behind (N, C)."""
+
+
+@lru_cache(maxsize=4)
+def pinned_cases(spatial_axes: int = 0) -> tuple[Case, ...]:
+    """Return the chosen cases for inputs with so many axes after (N, C)."""
+    space = (2, 3, 2)[:spatial_axes]
+    cases = [make(space) for make in PINNED.values()]
+    return tuple(replace(case, index=_FIRST + number) for number, case in enumerate(cases))

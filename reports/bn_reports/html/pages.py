@@ -1,0 +1,119 @@
+"""The pages: one self-contained HTML file a submission, and one for the class.
+
+The pages need no script, no network and no other file. Whatever a student wrote is escaped by the
+templates, and its control characters are made visible before that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bn_properties.records import Results, Status, SubmissionResult
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bn_reports.formats.whole import write_whole
+from bn_reports.text import equations, numbers, words
+from bn_reports.text.visible import visible
+from bn_reports.views import counterexamples, findings
+
+_FOLDER = "submissions"
+_UNSAFE = re.compile(r"[^a-z0-9]+")
+
+
+def submission_page(submission: SubmissionResult, results: Results) -> str:
+    """Return the page of `submission`: what holds, what fails, and on which smallest example.
+
+    Of `results` it shows what was graded with, and of no other submission anything.
+    """
+    return (
+        _environment()
+        .get_template("submission.html.j2")
+        .render(
+            submission=submission,
+            results=results,
+            families=findings.families(submission),
+            failures=findings.failures(submission),
+            loose_ends=findings.loose_ends(submission),
+        )
+    )
+
+
+def class_page(results: Results) -> str:
+    """Return the page of the class: how many of each status, who, and what fails most."""
+    return (
+        _environment()
+        .get_template("class.html.j2")
+        .render(
+            results=results,
+            counts=findings.status_counts(results),
+            submissions=findings.worst_first(results),
+            rates=findings.pass_rates(results),
+            folder=_FOLDER,
+            page_name=page_name,
+        )
+    )
+
+
+def write_html(results: Results, folder: Path) -> Path:
+    """Write the class page and every submission's page into `folder`; return the class page.
+
+    Raises `OSError` if a page cannot be written.
+    """
+    for submission in results.submissions:
+        page = submission_page(submission, results)
+        write_whole(folder / _FOLDER / page_name(submission.id), page)
+    index = folder / "index.html"
+    write_whole(index, class_page(results))
+    return index
+
+
+def page_name(submission_id: str) -> str:
+    """Return the file name of a submission's page: safe anywhere, and the same in every run.
+
+    It starts with what can be kept of the id; a digest of the whole id tells `a/b` from `a-b`.
+    """
+    return f"{_safe_name(submission_id)}.html"
+
+
+def _safe_name(name: str) -> str:
+    """Return a distinct name of lower-case ASCII letters, digits and hyphens for every `name`."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    readable = _UNSAFE.sub("-", name.lower())[:40].strip("-")
+    return "-".join(filter(None, (readable, digest)))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bn_reports.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "anchor": _safe_name,
+        "label": words.label,
+        "points": numbers.points,
+        "brief": numbers.brief,
+        "mathml": equations.mathml,
+        "calls": counterexamples.calls,
+        "worst": counterexamples.worst,
+    }
+    environment.globals |= {
+        "WRONG_SIGN": words.WRONG_SIGN,
+        "MEANINGS": words.MEANINGS,
+        "Status": Status,
+    }
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Make control characters visible in everything that a template prints."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

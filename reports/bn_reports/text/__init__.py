@@ -1,0 +1,1 @@
+"""Words, numbers, equations and other people's strings, as they are read."""

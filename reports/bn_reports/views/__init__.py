@@ -1,0 +1,1 @@
+"""Records arranged for reading: what is shown, in which order, for the terminal and the pages."""

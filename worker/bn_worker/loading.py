@@ -1,0 +1,215 @@
+"""Load a submission from its source, with stand-ins for what it imports and lacks.
+
+Student files come out of a package (`from cs231n.x import y`, `from .layer_utils import *`,
+`import matplotlib`). A stand-in is made for a module only if the submission names it and it
+cannot be found; nothing else is invented.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import linecache
+import re
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+PACKAGE = "submission"
+_PRIVATE = (
+    "bn_oracle",
+    "bn_properties",
+    "bn_diagnosis",
+    "bn_reports",
+    "bn_grading",
+    "bn_evidence",
+    "hypothesis",
+)
+_PYTHON_2 = re.compile(
+    r"^\s*(print\s+[^\s(=]|exec\s+['\"]|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+\s*:)", re.MULTILINE
+)
+
+
+class LoadError(Exception):
+    """The submission cannot be loaded; the message says why, in a sentence."""
+
+
+class _Missing:
+    """Stands for anything taken from a module that is not there."""
+
+    def __init__(self, *args: object, **keywords: object) -> None:
+        """Accept anything: a decorator's or a constructor's arguments."""
+
+    def __call__(self, *args: object, **keywords: object) -> _Missing:
+        return self
+
+    def __getattr__(self, name: str) -> type[_Missing]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (_Missing,), {})
+
+
+class _StandIn(types.ModuleType):
+    """A module that is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+        self.__all__: list[str] = []
+
+    def __getattr__(self, name: str) -> type[_Missing]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (_Missing,), {})
+
+
+def _show(source: str, filename: str) -> None:
+    """Let `inspect` find the source, as it does for a file: TorchScript compiles from it."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the submission's other files, and last of all stand-ins for what it lacks."""
+
+    def __init__(self, sources: dict[str, str], named: set[str]) -> None:
+        self._sources = sources
+        self._named = named
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Expected for the submission's own files and for modules that it names."""
+        root = fullname.partition(".")[0]
+        if root == PACKAGE or root in self._named or self._own(fullname) is not None:
+            return importlib.util.spec_from_loader(fullname, self)
+        return None
+
+    def _own(self, fullname: str) -> str | None:
+        return self._sources.get(fullname.rpartition(".")[2])
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        """Make the module, empty or a stand-in."""
+        if self._own(spec.name) is not None:
+            return None
+        return _StandIn(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run the file, if it is one of the submission's."""
+        source = self._own(module.__name__)
+        if source is not None:
+            filename = f"{module.__name__}.py"
+            _show(source, filename)
+            exec(compile(source, filename, "exec"), module.__dict__)
+
+
+class _Refuser(importlib.abc.MetaPathFinder):
+    """Keeps the grader's own packages out of the submission's reach."""
+
+    def __init__(self, refused: tuple[str, ...]) -> None:
+        self._refused = refused
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> None:
+        """Refuse what must not be imported here; leave all else to the other finders."""
+        if fullname.partition(".")[0] in self._refused:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+class _TorchStandIn(importlib.abc.MetaPathFinder):
+    """Puts a stand-in where torch is imported without need: it takes seconds and 200 MB."""
+
+    def __init__(self, finder: _Finder) -> None:
+        self._finder = finder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Expected for torch alone."""
+        if fullname.partition(".")[0] in ("torch", "torchvision"):
+            return importlib.util.spec_from_loader(fullname, self._finder)
+        return None
+
+
+def load(source: str, filename: str, others: dict[str, str], runtime: str) -> dict[str, Any]:
+    """Run the submission's file and return its names.
+
+    Args:
+        source: the file's text.
+        filename: how tracebacks call it.
+        others: the other files of its folder, by module name.
+        runtime: `numpy` or `torch`.
+
+    Raises:
+        LoadError: a syntax error or an exception while it runs.
+    """
+    try:
+        tree = ast.parse(source, filename)
+    except (SyntaxError, ValueError) as error:
+        raise LoadError(_syntax(source, error)) from error
+    except (MemoryError, RecursionError) as error:
+        raise LoadError("it is nested too deeply to be parsed") from error
+    finder = _Finder(others, _imported(tree))
+    sys.meta_path.insert(0, _Refuser(_PRIVATE))
+    if runtime == "numpy":
+        sys.meta_path.insert(0, _TorchStandIn(finder))
+    sys.meta_path.append(finder)
+    module = types.ModuleType(f"{PACKAGE}.{filename.removesuffix('.py')}")
+    module.__file__ = filename
+    module.__package__ = PACKAGE
+    sys.modules[module.__name__] = module
+    _show(source, filename)
+    try:
+        exec(compile(tree, filename, "exec"), module.__dict__)
+    except SystemExit as error:
+        raise LoadError(f"it calls sys.exit({error.code!r}) when it is imported") from error
+    except BaseException as error:
+        raise LoadError(f"it raises when it is imported: {explain(error, filename)}") from error
+    return module.__dict__
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names)
+
+
+def _syntax(source: str, error: SyntaxError | ValueError) -> str:
+    old = _PYTHON_2.search(source)
+    if old is not None:
+        line = source.count("\n", 0, old.start(1)) + 1
+        return f"it is written in Python 2 (line {line}: {old[0].strip()} …), and needs Python 3"
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"it has a syntax error in line {error.lineno}: {error.msg}"
+    return f"it cannot be parsed: {error}"
+
+
+MAX_MESSAGE = 300
+"""Characters: what is kept of an exception's message."""
+
+
+def explain(error: BaseException, filename: str) -> str:
+    """Describe an exception in one line: where in the submission, and what."""
+    line = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be printed)"
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
+    name = type(error).__name__[:100]
+    text = f"{name}: {message}" if message else name
+    if "NumPy 2" in message or "module 'numpy' has no attribute" in message:
+        text += " [NumPy 2 removed this name: a difference of versions, not of batch norm]"
+    return f"line {line}: {text}" if line is not None else text

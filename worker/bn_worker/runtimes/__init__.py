@@ -1,0 +1,29 @@
+"""The ways in which submissions are written, each a module; which one it is, is chosen here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from bn_worker.runtimes.base import Layer, Spec
+
+_RUNTIMES = {
+    "class": ("bn_worker.runtimes.classes", "ClassLayer"),
+    "functions": ("bn_worker.runtimes.functions", "FunctionLayer"),
+    "module": ("bn_worker.runtimes.torch", "ModuleLayer"),
+}
+"""For each kind of interface, the module and the class; a framework is imported when asked for."""
+
+
+def present(spec: Spec, names: dict[str, Any]) -> bool:
+    """Whether the submission defines a name by which the interface is recognised."""
+    wanted = spec["identified_by"] if spec["kind"] == "functions" else spec["classes"]
+    return any(name in names for name in wanted)
+
+
+def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Layer:
+    """Make a layer; `setup` holds features, spatial_axes and whatever the grader sets."""
+    module, name = _RUNTIMES[spec["kind"]]
+    runtime: Callable[..., Layer] = getattr(import_module(module), name)
+    return runtime(spec, names, setup)

@@ -1,0 +1,175 @@
+"""A class with attributes for parameters, gradients and statistics, as CMU's courses have it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bn_worker.results import Absent
+from bn_worker.runtimes.base import Arrays, Spec
+from bn_worker.runtimes.making import make
+
+
+class ClassLayer:
+    """A class with attributes for parameters, gradients and statistics."""
+
+    def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
+        """Construct the object and set what the setup gives."""
+        self._spec = spec
+        self._object = make(spec, names, setup)
+        self._bare = bool(setup.get("bare"))
+        features = setup["features"]
+        self._shape = (1, features) + (1,) * setup["spatial_axes"]
+        if setup.get("eps") is not None:
+            setattr(self._object, self._name("eps"), setup["eps"])
+        for name in ("gamma", "beta", "running_mean", "running_var"):
+            if setup.get(name) is not None:
+                self._set(name, setup[name])
+            else:
+                self._lengthen(name)
+
+    def _lengthen(self, role: str) -> None:
+        """Keep in float64 what the layer keeps in a shorter type of its own choice."""
+        value = self._read(role)
+        if isinstance(value, np.ndarray) and value.dtype in (np.float16, np.float32):
+            with contextlib.suppress(AttributeError):  # a property without a setter
+                setattr(self._object, self._name(role), value.astype(np.float64))
+
+    def _name(self, role: str) -> str:
+        """Return the attribute that plays `role`: the first of the course's names that exists."""
+        options: list[str] = self._spec["attributes"][role]
+        for option in options:
+            if hasattr(self._object, option):
+                return option
+        raise Absent(f"the object has no attribute {' or '.join(options)}")
+
+    def _set(self, role: str, value: NDArray[Any]) -> None:
+        name = self._name(role)
+        current = getattr(self._object, name)
+        fits = isinstance(current, np.ndarray) and current.size == value.size
+        shape = current.shape if fits else self._shape
+        setattr(self._object, name, value.astype(np.float64).reshape(shape))
+
+    def _forward(self, x: NDArray[Any], *, inference: bool) -> Any:
+        method = self._method(self._spec["forward"])
+        modes = _possible_modes(getattr(method, "__func__", method), self._spec)
+        if not modes and inference:
+            raise Absent("forward takes no argument for inference mode")
+        if not modes or (self._bare and not inference and _has_default(method, modes[0])):
+            result = method(x)
+        else:
+            result = _call_in_mode(method, x, modes, "infer" if inference else "train")
+        if result is None:
+            for name in self._spec["output"]:
+                if getattr(self._object, name, None) is not None:
+                    return getattr(self._object, name)
+        return result
+
+    def _method(self, options: list[str]) -> Any:
+        for option in options:
+            method = getattr(self._object, option, None)
+            if callable(method):
+                return method
+        raise Absent(f"the class has no method {' or '.join(options)}")
+
+    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
+        """Forward in training mode."""
+        return self._forward(x, inference=False)
+
+    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
+        """Forward in inference mode."""
+        return self._forward(x, inference=True)
+
+    def backward(self, grad: NDArray[Any]) -> Arrays:
+        """Call backward, then read the parameters' gradients."""
+        return self._gradients(self._spec["backward"], grad)
+
+    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
+        """Call the method that differentiates inference, then read the parameters' gradients."""
+        return self._gradients(self._spec["inference_backward"], grad)
+
+    def _gradients(self, methods: list[str], grad: NDArray[Any]) -> Arrays:
+        dz = self._method(methods)(grad)
+        return {"dz": dz, "dgamma": self._read("dgamma"), "dbeta": self._read("dbeta")}
+
+    def population(self, batches: list[NDArray[Any]]) -> Any:
+        """Call the method for the population's statistics."""
+        return self._method(self._spec["population"])(batches)
+
+    def statistics(self) -> Arrays:
+        """Read the running statistics."""
+        return {name: self._read(name) for name in ("running_mean", "running_var")}
+
+    def set_parameters(
+        self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False
+    ) -> None:
+        """Set the attributes, or write into the arrays that stand there."""
+        for role, value in (("gamma", gamma), ("beta", beta)):
+            if not (in_place and self._write(role, value)):
+                self._set(role, value)
+
+    def _write(self, role: str, value: NDArray[Any]) -> bool:
+        """Write into a parameter's array; False where the object does not show its own."""
+        current = self._read(role)
+        if not isinstance(current, np.ndarray) or current.size != value.size:
+            return False
+        if current.dtype != np.float64 or not current.flags.writeable:
+            return False
+        current[...] = value.reshape(current.shape)
+        return bool(np.array_equal(self._read(role), current))
+
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of the parameters, where they are arrays."""
+        values = {name: self._read(name) for name in ("gamma", "beta")}
+        return {n: v.tobytes() for n, v in values.items() if isinstance(v, np.ndarray)}
+
+    def held(self, name: str) -> Any:
+        """Read the attribute of a parameter's gradient."""
+        return self._read(name) if name in ("dgamma", "dbeta") else None
+
+    def _read(self, role: str) -> Any:
+        try:
+            return getattr(self._object, self._name(role))
+        except Absent:
+            return None
+
+
+_modes: dict[Any, list[Any]] = {}
+
+
+def _possible_modes(function: Any, spec: Spec) -> list[Any]:
+    """Return the course's modes whose argument `function` may take, the likeliest first.
+
+    A decorator's `**kwargs` may hide any of them; which it is shows when it is called.
+    """
+    if function not in _modes:
+        parameters = inspect.signature(function).parameters
+        named = [mode for mode in spec["mode"] if mode["argument"] in parameters]
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        _modes[function] = named[:1] or (list(spec["mode"]) if takes_any else [])
+    return _modes[function]
+
+
+def _call_in_mode(method: Any, x: NDArray[Any], modes: list[Any], value: str) -> Any:
+    """Call `method` with the first mode's argument that it knows; the others are forgotten."""
+    while True:
+        mode = modes[0]
+        try:
+            return method(x, **{mode["argument"]: mode[value]})
+        except TypeError as error:
+            unknown = f"unexpected keyword argument {mode['argument']!r}" in str(error)
+            if not unknown or len(modes) == 1:
+                raise
+            del modes[0]
+
+
+def _has_default(method: Any, mode: Any) -> bool:
+    """Whether the course says what a call without the mode does, and the method takes such a call."""  # noqa: E501
+    parameter = inspect.signature(method).parameters.get(mode["argument"])
+    return (
+        bool(mode["default"]) and parameter is not None and parameter.default is not parameter.empty
+    )

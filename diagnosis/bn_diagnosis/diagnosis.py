@@ -14,27 +14,26 @@ from typing import Any
 
 import numpy as np
 from bn_oracle.conventions import Convention
-from bn_properties.expected import Expected
-from bn_properties.protocol import AnyArray, Gradient, Setup, Statistics, SubjectError
-from bn_properties.records import Cause
-from bn_properties.scenario import (
-    Backward,
-    Infer,
-    InProcess,
-    Population,
+from bn_properties.calls import Infer
+from bn_properties.expectation import Expected
+from bn_properties.protocol import (
+    GRADIENTS,
+    AnyArray,
+    Gradient,
+    Moment,
     Quantity,
-    Response,
-    Scenario,
-    Subject,
-    Train,
+    Setup,
+    Statistics,
+    SubjectError,
 )
-from bn_properties.scenario import Step as ScenarioStep
+from bn_properties.records import Cause
+from bn_properties.scenario import InProcess, Response, Scenario, Subject
 
 from bn_diagnosis.faults import FAULTS, Fault
 from bn_diagnosis.formulas import STEPS, Step, Trace, Variation
 from bn_diagnosis.matching import Observation, Place, Yardstick, places
 
-Observed = Sequence[tuple[Scenario, tuple[Response, ...]]]
+Observed = Sequence[tuple[Scenario, tuple[Response[AnyArray], ...]]]
 
 
 def reference_layer(
@@ -79,54 +78,52 @@ class ReferenceLayer:
     def __init__(self, variation: Variation) -> None:
         """Wrap `variation`."""
         self._variation = variation
-        self._first: dict[str, AnyArray] = {}
+        self._first: dict[tuple[Moment, Quantity], AnyArray] = {}
 
     def train(self, x: AnyArray) -> AnyArray:
         """Forward in training mode."""
         out = np.asarray(_guarded(lambda: self._variation.train(x)))
-        self._first.setdefault("train", out)
+        self._first.setdefault(("train", "out"), out)
         return out
 
-    def look_again(self, what: str) -> AnyArray:
+    def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
         """Return what the first call of a kind gave; no step of a variation writes into it."""
-        return self._first.get(what, np.zeros(0))
+        return self._first.get((call, quantity), np.zeros(0))
 
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         """Set other parameters."""
         self._variation.set_parameters(gamma, beta)
 
-    def other_layer(
-        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
-    ) -> None:
+    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
         """Do nothing: variations share no state."""
 
     def edited(self) -> frozenset[str]:
         """Return nothing: the parameters are private copies."""
         return frozenset()
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         """Differentiate the latest training forward."""
         gradients = _guarded(lambda: self._variation.backward(grad))
-        for name, value in zip(("backward", "dgamma", "dbeta"), gradients, strict=True):
-            self._first.setdefault(name, np.asarray(value))
+        for name, value in zip(GRADIENTS, gradients, strict=True):
+            self._first.setdefault(("backward", name), np.asarray(value))
         return Gradient(*(np.asarray(value) for value in gradients))
 
     def infer(self, x: AnyArray) -> AnyArray:
         """Forward in inference mode."""
         out = np.asarray(_guarded(lambda: self._variation.infer(x)))
-        self._first.setdefault("infer", out)
+        self._first.setdefault(("infer", "out"), out)
         return out
 
-    def infer_backward(self, grad: AnyArray) -> Gradient:
+    def infer_backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         """Differentiate the latest inference-mode forward."""
         gradients = _guarded(lambda: self._variation.infer_backward(grad))
         return Gradient(*(np.asarray(value) for value in gradients))
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> Statistics[AnyArray]:
         """Return the running statistics."""
         return Statistics(*(np.asarray(value) for value in self._variation.statistics()))
 
-    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[AnyArray]:
         """Return the statistics of the population."""
         found = _guarded(lambda: self._variation.population(batches))
         return Statistics(*(np.asarray(value) for value in found))
@@ -140,7 +137,7 @@ def _guarded(call: Callable[[], Any]) -> Any:
 
 
 Answers = Callable[[Scenario], tuple[Expected, ...]]
-Asks = Callable[[Scenario], tuple[Response, ...]]
+Asks = Callable[[Scenario], tuple[Response[AnyArray], ...]]
 
 
 @dataclass(frozen=True)
@@ -174,8 +171,8 @@ class Diagnosis:
         self._single = [self._explanation(fault) for fault in FAULTS]
         self._answers = answers
         self._further = further
-        self._shown: dict[tuple[str, bytes], tuple[Response, ...]] = {}
-        self._unchanged: dict[bytes, tuple[tuple[Response, ...], frozenset[str]]] = {}
+        self._shown: dict[tuple[str, bytes], tuple[Response[AnyArray], ...]] = {}
+        self._unchanged: dict[bytes, tuple[tuple[Response[AnyArray], ...], frozenset[str]]] = {}
         self._missed: Sequence[Observation] = ()
         self._yardsticks: dict[tuple[bytes, tuple[Place, ...]], Yardstick] = {}
         self._rearranged: dict[tuple[str, bytes], tuple[Expected, ...] | None] = {}
@@ -271,14 +268,14 @@ class Diagnosis:
             laid_out = self._laid_out(each, one.scenario)
             for place in one.places:
                 step, quantity = place
-                kind = (isinstance(one.scenario.steps[step], Infer), quantity)
+                kind = (isinstance(one.scenario.calls[step], Infer), quantity)
                 if kind not in missed and not one.agrees(place, shown, laid_out):
                     missed.add(kind)
                 elif place in one.wrong:
                     helped.add(kind)
         return bool(helped - missed)
 
-    def _observation(self, scenario: Scenario, seen: tuple[Response, ...]) -> Observation:
+    def _observation(self, scenario: Scenario, seen: tuple[Response[AnyArray], ...]) -> Observation:
         """Put what a submission showed beside the oracle's answers."""
         answers = self._answers(scenario)
         at = places(seen, answers)
@@ -289,7 +286,7 @@ class Diagnosis:
 
     def _show(
         self, each: Explanation, scenario: Scenario, keep: bool = True
-    ) -> tuple[Response, ...]:
+    ) -> tuple[Response[AnyArray], ...]:
         """Return what the faults show in a scenario; with `keep`, it is asked but once."""
         key = (each.key, scenario.key)
         if key in self._shown:
@@ -302,7 +299,9 @@ class Diagnosis:
             self._shown[key] = shown
         return shown
 
-    def _without_fault(self, scenario: Scenario) -> tuple[tuple[Response, ...], frozenset[str]]:
+    def _without_fault(
+        self, scenario: Scenario
+    ) -> tuple[tuple[Response[AnyArray], ...], frozenset[str]]:
         """Return what the oracle's steps show, and which of them a scenario goes through.
 
         A fault in none of these shows the same: most scenarios have no backward pass, say.
@@ -336,7 +335,7 @@ class Diagnosis:
         return self._rearranged[key]
 
     def _alike_laid_out(
-        self, each: Explanation, one: Observation, shown: tuple[Response, ...]
+        self, each: Explanation, one: Observation, shown: tuple[Response[AnyArray], ...]
     ) -> bool:
         """Whether a mistake in the layout shows what was seen, by the bounds of its own rows."""
         laid_out = self._laid_out(each, one.scenario)
@@ -378,14 +377,7 @@ def _rearranged(scenario: Scenario, rows: Step, trace: Trace) -> Scenario:
         result: AnyArray = rows(replace(trace, x=array))
         return result
 
-    def step(old: ScenarioStep) -> ScenarioStep:
-        if isinstance(old, Train | Infer):
-            return type(old)(laid_out(old.x), None if old.grad is None else laid_out(old.grad))
-        if isinstance(old, Population):
-            return Population(tuple(laid_out(batch) for batch in old.batches))
-        return Backward(laid_out(old.grad)) if isinstance(old, Backward) else old
-
-    return Scenario(scenario.setup, tuple(step(old) for old in scenario.steps))
+    return Scenario(scenario.setup, tuple(call.with_batches(laid_out) for call in scenario.calls))
 
 
 _MOST_PAIRS = 1000

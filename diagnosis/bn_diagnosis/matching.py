@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.bounds.precision import Precision
-from bn_properties.expected import Expected
-from bn_properties.protocol import UNANSWERED, AnyArray, SubjectError
-from bn_properties.scenario import Quantity, Response, Scenario
+from bn_properties.expectation import Expected
+from bn_properties.protocol import UNANSWERED, AnyArray, Quantity, SubjectError
+from bn_properties.scenario import Response, Scenario
 
 _SLACK = 16.0
 """A fault's own rounding, in bounds of the right computation of the same size."""
@@ -25,9 +25,9 @@ class Yardstick:
 
     def __init__(self, answers: Sequence[Expected], places: Sequence[Place]) -> None:
         """Lay the answers out."""
-        self.expected = _end_to_end([answers[step].expected[name] for step, name in places])
+        self.expected = _end_to_end([answers[step].values[name] for step, name in places])
         self.slack = _SLACK * _end_to_end([answers[step].bound(name) for step, name in places])
-        self.ends = np.cumsum([answers[step].expected[name].size for step, name in places])
+        self.ends = np.cumsum([answers[step].values[name].size for step, name in places])
         """Where each place's numbers end."""
 
 
@@ -36,7 +36,7 @@ class Observation:
     """What a submission showed in one scenario, beside the oracle's answers."""
 
     scenario: Scenario
-    seen: tuple[Response, ...]
+    seen: tuple[Response[AnyArray], ...]
     answers: tuple[Expected, ...]
     places: tuple[Place, ...]
     """Where there is something to explain (see `places`)."""
@@ -60,10 +60,10 @@ class Observation:
     def _right(self, place: Place) -> bool:
         step, name = place
         want = self.answers[step]
-        return same(self.seen[step].answers[name], want.expected[name], want, name)
+        return same(self.seen[step].values[name], want.values[name], want, name)
 
     def reproduced(
-        self, shown: Sequence[Response], other: Sequence[Expected] | None = None
+        self, shown: Sequence[Response[AnyArray]], other: Sequence[Expected] | None = None
     ) -> bool:
         """Whether `shown` is what was seen; `other` are answers by which it may be measured, too.
 
@@ -74,11 +74,14 @@ class Observation:
         return all(self.agrees(place, shown, other) for place in self._or_all(outside))
 
     def agrees(
-        self, place: Place, shown: Sequence[Response], other: Sequence[Expected] | None = None
+        self,
+        place: Place,
+        shown: Sequence[Response[AnyArray]],
+        other: Sequence[Expected] | None = None,
     ) -> bool:
         """Whether `shown` is what was seen at one place."""
         step, name = place
-        theirs, ours = self.seen[step].answers[name], shown[step].answers.get(name)
+        theirs, ours = self.seen[step].values[name], shown[step].values.get(name)
         if same(theirs, ours, self.answers[step], name):
             return True
         return other is not None and _same_elsewhere(theirs, ours, other[step], name)
@@ -101,13 +104,13 @@ class Observation:
         return [self.places[number] for number in at.tolist()]
 
 
-def places(seen: Sequence[Response], answers: Sequence[Expected]) -> tuple[Place, ...]:
+def places(seen: Sequence[Response[AnyArray]], answers: Sequence[Expected]) -> tuple[Place, ...]:
     """Return where a submission showed something that the oracle answers."""
     return tuple(
         (step, name)
         for step, (theirs, want) in enumerate(zip(seen, answers, strict=True))
-        for name, value in theirs.answers.items()
-        if name in want.expected and not _missing(value)
+        for name, value in theirs.values.items()
+        if name in want.values and not _missing(value)
     )
 
 
@@ -116,11 +119,11 @@ def _missing(value: AnyArray | SubjectError) -> bool:
     return isinstance(value, SubjectError) and value.failure in UNANSWERED
 
 
-def _gathered(seen: Sequence[Response], at: Sequence[Place]) -> Array | None:
+def _gathered(seen: Sequence[Response[AnyArray]], at: Sequence[Place]) -> Array | None:
     """Return the results at some places end to end; None when one of them is missing."""
     found: list[AnyArray] = []
     for step, name in at:
-        value = seen[step].answers.get(name)
+        value = seen[step].values.get(name)
         if value is None or isinstance(value, SubjectError):
             return None
         found.append(value)
@@ -152,8 +155,8 @@ def same(
     if bool((np.abs(theirs - ours) <= _SLACK * want.bound(quantity)).all()):
         return True
     # The generous bound is nowhere below the other.
-    right = want.expected[quantity]
-    return _close(theirs, ours, want.generous[quantity], right, want.precision)
+    right = want.values[quantity]
+    return _close(theirs, ours, want[quantity].generous, right, want[quantity].precision)
 
 
 def _same_elsewhere(
@@ -165,7 +168,7 @@ def _same_elsewhere(
     """Compare arrays by the answers to the same numbers in other places."""
     if not isinstance(theirs, np.ndarray) or not isinstance(ours, np.ndarray):
         return False  # the same failure has been seen to
-    shape, size = want.expected[quantity].shape, want.expected[quantity].size
+    shape, size = want.values[quantity].shape, want.values[quantity].size
     if not theirs.size == ours.size == size:
         return False
     return same(theirs.reshape(shape), ours.reshape(shape), want, quantity)

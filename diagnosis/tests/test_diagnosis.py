@@ -10,13 +10,15 @@ from bn_diagnosis.diagnosis import Diagnosis, reference_subject
 from bn_diagnosis.faults import BY_ID, FAULTS, Fault
 from bn_diagnosis.formulas import Step, Trace
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
+from bn_properties.calls import Infer, Train
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import ExpectedResponses, Transcript, allowed, scan
-from bn_properties.expected import answer
-from bn_properties.protocol import Setup
+from bn_properties.checking import allowed, scan
+from bn_properties.expected import expected
+from bn_properties.protocol import Quantity, Setup
 from bn_properties.records import Cause
-from bn_properties.scenario import Infer, Quantity, Scenario, Subject, Train
+from bn_properties.scenario import Scenario, Subject
+from bn_properties.transcript import Oracle, Transcript
 from numpy.typing import NDArray
 
 EXAMPLES = 33
@@ -29,8 +31,8 @@ def diagnosis(convention: Convention, spatial_axes: int) -> Diagnosis:
 
 
 @lru_cache(maxsize=8)
-def answers(convention: Convention) -> ExpectedResponses:
-    return ExpectedResponses(convention)
+def answers(convention: Convention) -> Oracle:
+    return Oracle(convention)
 
 
 def causes(subject: Subject, convention: Convention, spatial_axes: int = 0) -> tuple[Cause, ...]:
@@ -43,7 +45,7 @@ def causes(subject: Subject, convention: Convention, spatial_axes: int = 0) -> t
     for prop in PROPERTIES:
         if prop.needs is not None:  # what an interface may offer beyond the common calls
             scan(prop, draw_cases(0, EXAMPLES, spatial_axes), seen, answers(convention))
-    return diagnosis(convention, spatial_axes).causes(list(seen.kept.values()), seen)
+    return diagnosis(convention, spatial_axes).causes(seen.observed, seen)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
@@ -116,7 +118,7 @@ def test_rounding_does_not_hide_a_mistake() -> None:
     for case in draw_cases(0, EXAMPLES):
         if case.x.dtype == np.float32:
             seen(case.training)
-    found = diagnosis(CMU_HW1P1, 0).causes(list(seen.kept.values()), seen)
+    found = diagnosis(CMU_HW1P1, 0).causes(seen.observed, seen)
     assert ["gamma-gradient-averaged"] == [cause.fault for cause in found]
 
 
@@ -133,10 +135,10 @@ def test_a_mistake_in_the_layout_is_named_though_its_rounding_is_that_of_other_f
 def test_normalised_statistics_may_be_off_by_a_batchs_rounding_after_inference_too() -> None:
     batch = np.array([[0.0], [2e-4], [1e-4]])
     steps = (Train(batch), Infer(batch), Train(batch[:2]), Infer(batch))
-    given, *after = answer(Scenario(Setup(1), (Infer(batch), *steps)), CMU_HW1P1)
+    given, *after = expected(Scenario(Setup(1), (Infer(batch), *steps)), CMU_HW1P1)
     statistics: tuple[Quantity, ...] = ("running_mean", "running_var")
     for quantity in statistics:
-        assert (given.generous[quantity] == given.bound(quantity)).all()
+        assert (given[quantity].generous == given.bound(quantity)).all()
         for each in after:
-            room = each.generous[quantity] - each.bound(quantity)
+            room = each[quantity].generous - each.bound(quantity)
             assert np.allclose(room, (3 + 4) * 2.0**-53, rtol=0.01, atol=0.0)

@@ -13,7 +13,7 @@ import numpy as np
 from bn_diagnosis.diagnosis import reference_layer
 from bn_diagnosis.formulas import Step
 from bn_oracle.conventions import Convention
-from bn_properties.protocol import Layer, Setup
+from bn_properties.protocol import AnyArray, Layer, Setup
 from bn_properties.scenario import InProcess
 
 from bn_evidence.faulty_layers import (
@@ -48,14 +48,14 @@ class FaultyLayer:
     id: str
     title: str
     killed_by: str
-    make: Callable[[Convention, Setup], Layer]
+    make: Callable[[Convention, Setup], Layer[AnyArray]]
 
     def subject(self, convention: Convention, spatial_axes: int) -> InProcess:
         """Return the habit as a subject."""
         return InProcess(lambda setup: self.make(convention, setup), convention, spatial_axes)
 
 
-def _steps(**replaced: Step) -> Callable[[Convention, Setup], Layer]:
+def _steps(**replaced: Step) -> Callable[[Convention, Setup], Layer[AnyArray]]:
     return lambda convention, setup: reference_layer(replaced, convention, setup)
 
 

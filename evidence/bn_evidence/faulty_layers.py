@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from bn_diagnosis.diagnosis import ReferenceLayer, reference_layer
 from bn_oracle.conventions import Convention
-from bn_properties.protocol import AnyArray, Gradient, Setup, Statistics
+from bn_properties.protocol import AnyArray, Gradient, Moment, Quantity, Setup, Statistics
 
 
 class Spoiled:
@@ -21,7 +21,7 @@ class Spoiled:
         """Forward in training mode."""
         return self.inner.train(x)
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         """Differentiate the latest training forward."""
         return self.inner.backward(grad)
 
@@ -29,30 +29,28 @@ class Spoiled:
         """Forward in inference mode."""
         return self.inner.infer(x)
 
-    def infer_backward(self, grad: AnyArray) -> Gradient:
+    def infer_backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         """Differentiate the latest inference-mode forward."""
         return self.inner.infer_backward(grad)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> Statistics[AnyArray]:
         """Return the running statistics."""
         return self.inner.statistics()
 
-    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[AnyArray]:
         """Return the statistics of the population."""
         return self.inner.population(batches)
 
-    def look_again(self, what: str) -> AnyArray:
+    def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
         """Return what the first call of a kind gave."""
-        return self.inner.look_again(what)
+        return self.inner.look_again(call, quantity)
 
-    def other_layer(
-        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
-    ) -> None:
+    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
         """Another layer trains; it shares nothing with this one."""
 
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         """Set other parameters."""
-        self.inner.set_parameters(gamma, beta)
+        self.inner.set_parameters(gamma, beta, in_place=in_place)
 
     def edited(self) -> frozenset[str]:
         """Return nothing: the parameters are left alone."""
@@ -72,7 +70,7 @@ class EditsInput(Spoiled):
 class EditsGradient(Spoiled):
     """Backward writes into the upstream gradient."""
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         gradient = self.inner.backward(grad)
         grad += 1
         return gradient
@@ -88,28 +86,28 @@ class EditsParameters(Spoiled):
 class ReusesOutput(Spoiled):
     """Writes the next output into the array of the first: of one kind of call."""
 
-    what = "train"
+    what: tuple[Moment, Quantity] = ("train", "out")
 
-    def look_again(self, what: str) -> AnyArray:
-        return self.inner.look_again(what) + (what == self.what)
+    def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
+        return self.inner.look_again(call, quantity) + ((call, quantity) == self.what)
 
 
 class ReusesPrediction(ReusesOutput):
     """The same, of inference."""
 
-    what = "infer"
+    what = ("infer", "out")
 
 
 class ReusesGradient(ReusesOutput):
     """The same, of dz."""
 
-    what = "backward"
+    what = ("backward", "dz")
 
 
 class KeepsParameters(Spoiled):
     """It never takes other parameters."""
 
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         pass
 
 
@@ -158,7 +156,7 @@ class FirstInFirstOut(Spoiled):
         self._waiting[-1].train(x)
         return self.inner.train(x)
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         oldest = self._waiting.pop(0) if len(self._waiting) > 1 else self.inner
         return oldest.backward(grad)
 
@@ -166,7 +164,7 @@ class FirstInFirstOut(Spoiled):
 class PopulationTrains(Spoiled):
     """Asking for the population's statistics moves the running ones."""
 
-    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[AnyArray]:
         for batch in batches:
             self.inner.train(batch)
         return self.inner.population(batches)
@@ -197,7 +195,7 @@ class SpoilsCache(Spoiled):
         self._spoilt = False
         return self.inner.train(x)
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         gradient = self.inner.backward(grad * 2 if self._spoilt else grad)
         self._spoilt = True
         return gradient
@@ -206,9 +204,7 @@ class SpoilsCache(Spoiled):
 class SharesState(Spoiled):
     """Another layer of its class trains it along."""
 
-    def other_layer(
-        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
-    ) -> None:
+    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
         self.inner.train(x)
 
 
@@ -219,7 +215,7 @@ class AddsUpGradients(Spoiled):
         super().__init__(convention, setup)
         self._sum: AnyArray = np.zeros(setup.features)
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         gradient = self.inner.backward(grad)
         self._sum = self._sum + np.asarray(gradient.dgamma)
         return Gradient(gradient.dz, self._sum, gradient.dbeta)
@@ -240,7 +236,7 @@ class KeepsFirstBatch(Spoiled):
             self._rows = len(x)
         return self.inner.train(x)
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         if self._first is not None and len(grad) == self._rows:
             return self._first.backward(grad)
         gradient = self.inner.backward(grad)

@@ -14,9 +14,10 @@ from bn_diagnosis.faults import FAULTS, Fault
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import ExpectedResponses, Transcript, scan
+from bn_properties.checking import scan
 from bn_properties.records import Outcome
 from bn_properties.scenario import Subject
+from bn_properties.transcript import Oracle, Transcript
 
 from bn_evidence.faulty import FAULTY_LAYERS, FaultyLayer
 
@@ -41,8 +42,8 @@ class Row:
 
 
 @lru_cache(maxsize=8)
-def _answers(convention: Convention) -> ExpectedResponses:
-    return ExpectedResponses(convention)
+def _answers(convention: Convention) -> Oracle:
+    return Oracle(convention)
 
 
 def mistakes() -> tuple[Fault | FaultyLayer, ...]:

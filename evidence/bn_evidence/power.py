@@ -15,8 +15,9 @@ from bn_grading.case_bank import DEFAULT_EXAMPLES
 from bn_oracle.conventions import Convention
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID
-from bn_properties.checking import ExpectedResponses, Transcript, allowed, try_case
+from bn_properties.checking import allowed, try_case
 from bn_properties.scenario import Subject
+from bn_properties.transcript import Oracle, Transcript
 
 from bn_evidence.faulty import FaultyLayer
 from bn_evidence.kill_matrix import SETTINGS, mistakes
@@ -47,7 +48,7 @@ class _Cases:
 
     def __init__(self, seed: int, examples: int, convention: Convention, axes: int) -> None:
         self._cases = draw_cases(seed, examples, axes)
-        self._answers = ExpectedResponses(convention)
+        self._answers = Oracle(convention)
         self._convention, self._axes = convention, axes
 
     def needed(self, mistake: Fault | FaultyLayer) -> int | None:
@@ -59,7 +60,7 @@ class _Cases:
             subject = reference_subject(mistake.replaces, self._convention, self._axes)
         prop = BY_ID[mistake.killed_by]
         seen = Transcript(subject)
-        for count, case in enumerate(self._cases[:: prop.every], 1):
+        for count, case in enumerate(self._cases[:: prop.stride], 1):
             if not allowed(case, self._convention):
                 continue
             failing, _ = try_case(prop, case, seen, self._answers)

@@ -10,16 +10,8 @@ from bn_properties.cases.case import Case
 from bn_properties.cases.draw import cases
 from bn_properties.cases.pinned import pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
-from bn_properties.checking import (
-    ExpectedResponses,
-    Finding,
-    Transcript,
-    allowed,
-    blocked_by,
-    describe,
-    scan,
-    try_case,
-)
+from bn_properties.transcript import Oracle, Transcript
+from bn_properties.checking import Finding, allowed, blocked_by, describe, scan, try_case
 from bn_properties.records import Outcome
 from bn_properties.reducing import minimise
 from hypothesis import HealthCheck, Phase, example, given, seed, settings, target
@@ -64,7 +56,7 @@ class Verdict:
         if self.case is None:
             return
         prop, seen = self.finding.property, self.seen
-        answers = ExpectedResponses(seen.subject.convention)
+        answers = Oracle(seen.subject.convention)
 
         @settings(database=None, deadline=None, phases=[Phase.explicit], print_blob=True)
         @example(case=self.case)
@@ -161,7 +153,7 @@ class Examiner:
             if not allowed(case, subject.convention):
                 return
             failing, ratio = try_case(
-                prop, case, Transcript(subject), ExpectedResponses(subject.convention)
+                prop, case, Transcript(subject), Oracle(subject.convention)
             )
             assert failing is None, f"{prop.title}\n{describe(failing)}"
             if ratio:

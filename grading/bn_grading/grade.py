@@ -9,14 +9,8 @@ from importlib.util import find_spec
 
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import (
-    ExpectedResponses,
-    Finding,
-    Transcript,
-    blocked_by,
-    describe,
-    scan,
-)
+from bn_properties.transcript import Oracle, Transcript
+from bn_properties.checking import Finding, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Property
 from bn_properties.records import Counterexample, Outcome, Status, SubmissionResult
@@ -150,7 +144,7 @@ def _examine(
 
 
 def _scan(
-    prop: Property, cases: Sequence[Case], seen: Transcript, answers: ExpectedResponses
+    prop: Property, cases: Sequence[Case], seen: Transcript, answers: Oracle
 ) -> Finding:
     """Scan one property; a failure of its own is not the submission's, nor any other property's."""
     try:

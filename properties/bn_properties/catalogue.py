@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from bn_properties.families import (
     backward,
-    gradients,
     hygiene,
     inference,
-    outputs,
     population,
     running,
     stability,
@@ -17,9 +15,7 @@ from bn_properties.property import Property
 
 PROPERTIES: tuple[Property, ...] = (
     *training.PROPERTIES,
-    *outputs.PROPERTIES,
     *backward.PROPERTIES,
-    *gradients.PROPERTIES,
     *inference.PROPERTIES,
     *running.PROPERTIES,
     *population.PROPERTIES,
@@ -28,8 +24,8 @@ PROPERTIES: tuple[Property, ...] = (
 )
 """All of them."""
 
-BY_ID = {prop.id: prop for prop in PROPERTIES}
+BY_ID = {each.id: each for each in PROPERTIES}
 """All of them, by id."""
 
-FAMILIES = tuple(dict.fromkeys(prop.family for prop in PROPERTIES))
+FAMILIES = tuple(dict.fromkeys(each.family for each in PROPERTIES))
 """The families, in order."""

@@ -10,47 +10,11 @@ from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
 from bn_properties.cases.case import Case
-from bn_properties.expected import Expected, answer
 from bn_properties.property import Ask, Check, Property
 from bn_properties.protocol import CAPABILITIES, UNANSWERED, SubjectError
 from bn_properties.records import Outcome
-from bn_properties.scenario import Response, Scenario, Subject
-
-
-class ExpectedResponses:
-    """The oracle's answers under one convention, each computed once and kept for all subjects."""
-
-    def __init__(self, convention: Convention) -> None:
-        """Expected under `convention`."""
-        self.convention = convention
-        self._kept: dict[bytes, tuple[Expected, ...]] = {}
-
-    def __call__(self, scenario: Scenario) -> tuple[Expected, ...]:
-        """Return the answers to `scenario`, step by step."""
-        found = self._kept.get(scenario.key)
-        if found is None:
-            found = self._kept[scenario.key] = answer(scenario, self.convention)
-        return found
-
-
-class Transcript:
-    """What one subject showed; every scenario is put to it once."""
-
-    def __init__(self, subject: Subject) -> None:
-        """Observe `subject`."""
-        self.subject = subject
-        self.kept: dict[bytes, tuple[Scenario, tuple[Response, ...]]] = {}
-
-    def forget(self, scenario: Scenario) -> None:
-        """Count `scenario` as not asked: the subject refused what it may refuse."""
-        self.kept.pop(scenario.key, None)
-
-    def __call__(self, scenario: Scenario) -> tuple[Response, ...]:
-        """Return what the subject shows in `scenario`, step by step."""
-        found = self.kept.get(scenario.key)
-        if found is None:
-            found = self.kept[scenario.key] = (scenario, self.subject.observe(scenario))
-        return found[1]
+from bn_properties.scenario import Scenario
+from bn_properties.transcript import Oracle, Transcript
 
 
 @dataclass(frozen=True)
@@ -137,19 +101,19 @@ class Finding:
 
 
 _OFTEN = 2
-"""A property that is put to every case, or to every second one, is put to the examples too."""
+"""A property that is put to every case, or to every second one, is put to the pinned cases too."""
 
 _STOPPING = ("timeout", "died", "not_implemented")
 
 
 def try_case(
-    prop: Property, case: Case, seen: Transcript, answers: ExpectedResponses
+    prop: Property, case: Case, transcript: Transcript, oracle: Oracle
 ) -> tuple[Failing | None, float | None]:
     """Return how `prop` fails on `case`, if it does, and the worst error over bound.
 
     The second is None when nothing was compared.
     """
-    ask = Ask(answers.convention, seen, answers, seen.forget)
+    ask = Ask(transcript, oracle)
     worst: float | None = None
     worst_check: tuple[Check, Judgement] | None = None
     try:
@@ -161,9 +125,9 @@ def try_case(
                 if measured.failed:
                     break
     except SubjectError as error:
-        return Failing(case, None, None, error, tuple(ask.asked)), worst
+        return Failing(case, None, None, error, tuple(ask.scenarios)), worst
     if worst_check is not None and worst_check[1].failed:
-        return Failing(case, *worst_check, None, tuple(ask.asked)), worst
+        return Failing(case, *worst_check, None, tuple(ask.scenarios)), worst
     return None, worst
 
 
@@ -178,30 +142,28 @@ def allowed(case: Case, convention: Convention) -> bool:
 def asked_about(prop: Property, cases: Sequence[Case], convention: Convention) -> Iterator[Case]:
     """Return those of `cases` that a property is asked about: its share of what was drawn.
 
-    Chosen examples are for the properties that are asked often; they compare every quantity, and
+    Pinned cases are for the properties that are asked often; they compare every quantity, and
     the others would ask much more of a case that was chosen for what those compare.
     """
     for case in cases:
-        share = prop.every <= _OFTEN if case.example else case.index % prop.every == 0
+        share = prop.stride <= _OFTEN if case.pinned else case.index % prop.stride == 0
         if share and allowed(case, convention):
             yield case
 
 
-def scan(
-    prop: Property, cases: Sequence[Case], seen: Transcript, answers: ExpectedResponses
-) -> Finding:
+def scan(prop: Property, cases: Sequence[Case], transcript: Transcript, oracle: Oracle) -> Finding:
     """Put `prop` to the subject on every case.
 
     A time-out, a death or a missing method ends the scan: more cases would tell no more. When the
     time for all calls is up, what was found before stands.
     """
-    needs, subject = prop.needs, seen.subject
+    needs, subject = prop.needs, transcript.subject
     if needs is not None and needs not in subject.offers:
         return _not_applicable(prop, f"the interface has no {CAPABILITIES[needs]}")
     examples, worst = 0, None
     simplest: Failing | None = None
-    for case in asked_about(prop, cases, answers.convention):
-        failing, ratio = try_case(prop, case, seen, answers)
+    for case in asked_about(prop, cases, oracle.convention):
+        failing, ratio = try_case(prop, case, transcript, oracle)
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)
@@ -213,7 +175,7 @@ def scan(
             break
         if failing.error and ratio is None and needs in subject.may_refuse:
             for scenario in failing.asked:
-                seen.forget(scenario)
+                transcript.retract(scenario)
             return _not_applicable(prop, f"it has none: {failing.error.message}")
         if simplest is None or _simpler(failing, simplest):
             simplest = failing

@@ -6,42 +6,26 @@ from typing import Any
 
 import numpy as np
 from bn_oracle.arrays import Array
+from bn_oracle.conventions import Convention
 
-from bn_properties.checking import ExpectedResponses, Failing, Judgement, Transcript
-from bn_properties.expected import Expected
+from bn_properties.calls import Told
+from bn_properties.checking import Failing, Judgement
+from bn_properties.expectation import Expected
 from bn_properties.property import Check
-from bn_properties.protocol import AnyArray, SubjectError
+from bn_properties.protocol import STATISTICS, AnyArray, Quantity, SubjectError
 from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
-from bn_properties.scenario import (
-    SYMBOLS,
-    Backward,
-    Infer,
-    LookAgain,
-    OtherLayer,
-    Population,
-    Quantity,
-    Response,
-    Scenario,
-    SetParameters,
-    Step,
-    Train,
-)
-
-_FORWARD: tuple[Quantity, ...] = ("out", "running_mean", "running_var")
-_BACKWARD: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
-_POPULATION: tuple[Quantity, ...] = ("population_mean", "population_var")
+from bn_properties.scenario import Response, Scenario
+from bn_properties.transcript import Oracle, Transcript
 
 
-def write(
-    failing: Failing, seed: int, seen: Transcript, answers: ExpectedResponses
-) -> Counterexample:
+def write(failing: Failing, seed: int, transcript: Transcript, oracle: Oracle) -> Counterexample:
     """Return the record of `failing`."""
     calls: list[Call] = []
     for scenario in {asked.key: asked for asked in failing.asked}.values():
-        calls.append(_construct(scenario, answers))
-        shown = seen(scenario)
-        for step, got, want in zip(scenario.steps, shown, answers(scenario), strict=True):
-            calls += _calls(step, got, want)
+        calls.append(_construct(scenario, oracle.convention))
+        responses = zip(scenario.calls, transcript(scenario), oracle(scenario), strict=True)
+        for call, got, want in responses:
+            calls += [_call(told, got, want) for told in call.told()]
     comparison = None
     if failing.check is not None and failing.judgement is not None:
         comparison = _comparison(failing.check, failing.judgement)
@@ -54,44 +38,13 @@ def write(
     )
 
 
-def _calls(step: Step, got: Response, want: Expected) -> list[Call]:
-    """Return the calls of one step: what went in, and which quantities came out."""
-    asked: list[tuple[str, dict[str, AnyArray], tuple[Quantity, ...]]]
-    match step:
-        case Train(x, grad):
-            asked = [("train", {"z": x}, _FORWARD)]
-            if grad is not None:
-                asked.append(("backward", {"G": grad}, _BACKWARD))
-        case Infer(x, grad):
-            asked = [("infer", {"z": x}, _FORWARD)]
-            if grad is not None:
-                asked.append(("backward in inference mode", {"G": grad}, _BACKWARD))
-        case Backward(grad):
-            asked = [("backward", {"G": grad}, _BACKWARD)]
-        case OtherLayer(x, grad, probe):
-            asked = [("train another layer", {"z": x}, ())]
-            if grad is not None:
-                asked.append(("backward with that layer", {"G": grad}, ()))
-            if probe is not None:
-                asked.append(("infer with that layer", {"z": probe}, ()))
-        case SetParameters(gamma, beta, in_place):
-            how = "write other parameters in place" if in_place else "set other parameters"
-            asked = [(how, {"gamma": gamma, "beta": beta}, ())]
-        case Population(batches):
-            named = {f"batch {number}": batch for number, batch in enumerate(batches, 1)}
-            asked = [("population statistics", named, _POPULATION)]
-        case LookAgain():
-            asked = [(f"look again at {SYMBOLS[step.quantity]}", {}, (step.quantity,))]
-    return [_call(name, inputs, quantities, got, want) for name, inputs, quantities in asked]
-
-
-def _construct(scenario: Scenario, answers: ExpectedResponses) -> Call:
+def _construct(scenario: Scenario, convention: Convention) -> Call:
     setup = scenario.setup
     inputs: dict[str, Any] = {"features": setup.features}
     if setup.eps is not None:
         inputs["eps"] = setup.eps
     if setup.decay is not None:
-        inputs["momentum"] = answers.convention.momentum_for(setup.decay)
+        inputs["momentum"] = convention.momentum_for(setup.decay)
     if setup.cumulative:
         inputs["momentum"] = None
     for name in ("gamma", "beta", "running_mean", "running_var"):
@@ -101,33 +54,28 @@ def _construct(scenario: Scenario, answers: ExpectedResponses) -> Call:
     return Call(call="construct", inputs=inputs, got={}, expected={}, bound={}, intermediates={})
 
 
-def _call(
-    name: str,
-    inputs: dict[str, Any],
-    quantities: tuple[Quantity, ...],
-    got: Response,
-    want: Expected,
-) -> Call:
+def _call(told: Told, got: Response[AnyArray], want: Expected) -> Call:
     shown: dict[str, ArrayRecord] = {}
     error = got.error.message if got.error is not None else None
-    for quantity in quantities:
-        value = got.answers.get(quantity)
+    for quantity in told.gives:
+        value = got.values.get(quantity)
         if isinstance(value, SubjectError):
-            if quantity not in ("running_mean", "running_var"):
+            if quantity not in STATISTICS:
                 error = value.message
         elif value is not None:
             shown[quantity] = ArrayRecord.of(value)
     record = want.record
     intermediates: dict[str, Array] = {}
-    if name == "train" and record is not None:
+    if told.name == "train" and record is not None:
         intermediates = {"mean": record.mean, "var": record.var, "s": record.std, "u": record.u}
+    bounds = {quantity: want.bound(quantity) for quantity in want.values}
     return Call(
-        call=name,
-        inputs={key: ArrayRecord.of(value) for key, value in inputs.items()},
+        call=told.name,
+        inputs={name: ArrayRecord.of(array) for name, array in told.inputs.items()},
         got=shown,
-        expected=_records(want.expected, quantities),
-        bound=_records(want.one_pass, quantities),
-        intermediates={key: ArrayRecord.of(value) for key, value in intermediates.items()},
+        expected=_records(want.values, told.gives),
+        bound=_records(bounds, told.gives),
+        intermediates={name: ArrayRecord.of(array) for name, array in intermediates.items()},
         error=error,
     )
 

@@ -1,14 +1,15 @@
-"""The oracle's answers to a scenario, with the bounds within which any correct one must lie."""
+"""What a scenario should give: the oracle as a layer, and the bounds that hold any correct one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward, upstream_rows
-from bn_oracle.bounds import statistics, training
+from bn_oracle.bounds import statistics as given
+from bn_oracle.bounds import training
 from bn_oracle.bounds.precision import FLOAT64, PRECISIONS, Precision
 from bn_oracle.bounds.training import Algorithm
 from bn_oracle.conventions import Convention
@@ -17,272 +18,272 @@ from bn_oracle.inference import infer, infer_backward
 from bn_oracle.population import merge, moments, unbiased_variance
 from bn_oracle.running import batch_variance, cumulative_decay, update
 
-from bn_properties.protocol import AnyArray
-from bn_properties.scenario import (
-    Backward,
-    Infer,
-    LookAgain,
-    OtherLayer,
-    Population,
+from bn_properties.calls import Operation
+from bn_properties.expectation import Expectation, Expected, Trained, Wider, unchanged
+from bn_properties.protocol import (
+    AnyArray,
+    Gradient,
+    Moment,
     Quantity,
-    Scenario,
-    SetParameters,
-    Train,
+    Setup,
+    Statistics,
+    SubjectError,
 )
+from bn_properties.scenario import Reply, Scenario, walk
 
-_GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+ALGORITHMS: tuple[Algorithm, ...] = ("stable", "one-pass")
 
-
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """What one step should give, and by how much a correct implementation may miss it.
-
-    A bound is infinite where rounding could explain anything, so that nothing may be judged.
-    """
-
-    expected: dict[Quantity, Array]
-    stable: dict[Quantity, Array]
-    """Bounds for an implementation that centres before it squares."""
-    one_pass: dict[Quantity, Array]
-    """Bounds that E[z²] − E[z]² stays within as well: past these, rounding explains nothing."""
-    record: Forward | None
-    """The training-mode forward pass with its intermediates; None for an inference step."""
-    grad_rows: Array | None
-    precision: Precision
-    largest_batch: int = 0
-    """The most values a feature of the batches that the running statistics are made of."""
-
-    def bound(self, quantity: Quantity, algorithm: Algorithm = "one-pass") -> Array:
-        """Return the bound on one quantity."""
-        return (self.stable if algorithm == "stable" else self.one_pass)[quantity]
-
-    @cached_property
-    def generous(self) -> dict[Quantity, Array]:
-        """The bounds that a mistake may need: as if γ and β were larger by one, and ε away.
-
-        A mistake may leave γ or ε out, and then rounds as if there were none, however small or
-        large they are. Only the diagnosis uses these: no verdict does.
-        """
-        bounds: dict[Quantity, Array] = dict(self.one_pass)
-        # Statistics of normalised values are of the order of one, whatever the batches' are. They
-        # are a weighted mean over the batches so far, so the largest batch's rounding bounds
-        # theirs, whichever step they are read after; the start, a given number, has none.
-        unit = (self.largest_batch + 4) * self.precision.unit_roundoff if self.largest_batch else 0
-        for quantity in ("running_mean", "running_var"):
-            if quantity in bounds:
-                bounds[quantity] = bounds[quantity] + unit
-        if self.record is None:
-            return bounds
-        record = replace(
-            self.record, gamma=np.abs(self.record.gamma) + 1, beta=np.abs(self.record.beta) + 1
-        )
-        # Without ε, s is √σ²: much smaller where ε is large beside the variance.
-        bare = np.where(record.var > 0, np.sqrt(record.var), record.std)
-        without = replace(record, eps=0.0, std=bare, u=record.centred / bare)
-        for each in (record, without) if record.var.all() else (record,):
-            found = training.forward(each, self.precision, "one-pass")
-            if "out" in bounds:
-                bounds["out"] = np.maximum(bounds["out"], found.out)
-            if self.grad_rows is not None:
-                own = training.backward(each, self.grad_rows, found, self.precision)
-                bounds["dz"] = np.maximum(bounds["dz"], own.dz)
-                bounds["dgamma"] = np.maximum(bounds["dgamma"], own.dgamma)
-                bounds["dbeta"] = np.maximum(bounds["dbeta"], own.dbeta)
-        return bounds
+Bounds = dict[Algorithm, Array]
 
 
-@dataclass
-class _State:
-    """The oracle's layer on its way through a scenario."""
-
-    mean: Array
-    var: Array
-    errors: dict[Algorithm, tuple[Array, Array]]
-    batches: int = 0
-    """How many training batches the statistics have seen."""
-    largest_batch: int = 0
-
-
-def answer(scenario: Scenario, convention: Convention) -> tuple[Expected, ...]:
-    """Take the oracle through `scenario`, step by step.
+def expected(scenario: Scenario, convention: Convention) -> tuple[Expected, ...]:
+    """Take the oracle through `scenario`, call by call.
 
     Arithmetic is taken to be that of each input's dtype; the bounds hold the oracle's own
     rounding (float64) too.
     """
-    setup = scenario.setup
-    features = setup.features
-    gamma = _or(setup.gamma, np.ones(features))
-    beta = _or(setup.beta, np.zeros(features))
-    eps = convention.eps if setup.eps is None else setup.eps
-    decay = convention.decay(convention.momentum) if setup.decay is None else setup.decay
-    zero = np.zeros(features)
-    state = _State(
-        _or(setup.running_mean, np.full(features, convention.initial_mean)),
-        _or(setup.running_var, np.full(features, convention.initial_var)),
-        {"stable": (zero, zero), "one-pass": (zero, zero)},
-    )
-    answers: list[Expected] = []
-    first: dict[str, Expected] = {}
-    latest: Expected | None = None
-    for step in scenario.steps:
-        if isinstance(step, Train):
-            record = forward(step.x, gamma, beta, eps)
-            precision = PRECISIONS[step.x.dtype.name]
-            if setup.cumulative:
-                decay = cumulative_decay(state.batches)
-            latest = _train(record, step.grad, state, decay, convention, precision)
-            answers.append(latest)
-            first.setdefault("train", latest)
-            if step.grad is not None:
-                first.setdefault("backward", latest)
-        elif isinstance(step, Infer):
-            answers.append(_infer(step, gamma, beta, eps, state))
-            first.setdefault("infer", answers[-1])
-        elif isinstance(step, Population):
-            answers.append(_population(step))
-        elif isinstance(step, OtherLayer | SetParameters):
-            if isinstance(step, SetParameters):
-                gamma, beta = _or(step.gamma, gamma), _or(step.beta, beta)
-            answers.append(Expected({}, {}, {}, None, None, PRECISIONS["float64"]))
-        elif isinstance(step, LookAgain):
-            call = "backward" if step.what in ("dgamma", "dbeta") else step.what
-            answers.append(_again(first[call], step.quantity))
-        else:
-            assert latest is not None, "a scenario trains before it asks for a gradient"
-            answers.append(_backward(latest, step))
-            first.setdefault("backward", answers[-1])
-    return tuple(answers)
+    layer = OracleLayer(convention, scenario.setup)
+
+    def ask(operation: Operation) -> Reply[Expectation]:
+        try:
+            return Reply(operation.run(layer, operation.arrays))
+        except SubjectError as error:
+            return Reply(error=error)
+
+    def check(operation: Operation, quantity: Quantity, value: Expectation) -> Expectation:
+        return value
+
+    return tuple(Expected(response) for response in walk(scenario, ask, check))
 
 
-def _again(first: Expected, name: Quantity) -> Expected:
-    """Expected for what an earlier call gave."""
-    expected, stable, one_pass = (
-        {name: each[name]} for each in (first.expected, first.stable, first.one_pass)
-    )
-    return Expected(expected, stable, one_pass, None, None, first.precision)
+class OracleLayer:
+    """The oracle behind the protocol: what it gives are expectations."""
+
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        """Make a layer with the convention's defaults where `setup` leaves them open."""
+        features = setup.features
+        zero = np.zeros(features)
+        self._convention, self._cumulative = convention, setup.cumulative
+        self._gamma = _or(setup.gamma, np.ones(features))
+        self._beta = _or(setup.beta, np.zeros(features))
+        self._eps = convention.eps if setup.eps is None else setup.eps
+        self._decay = convention.decay(convention.momentum) if setup.decay is None else setup.decay
+        self._mean = _or(setup.running_mean, np.full(features, convention.initial_mean))
+        self._var = _or(setup.running_var, np.full(features, convention.initial_var))
+        self._mean_error: Bounds = dict.fromkeys(ALGORITHMS, zero)
+        self._var_error: Bounds = dict.fromkeys(ALGORITHMS, zero)
+        self._batches = self._largest_batch = 0
+        self._refused: SubjectError | None = None
+        self._trained: Trained | None = None
+        self._inferred: AnyArray | None = None
+        self._reading = FLOAT64, 0.0
+        self._first: dict[tuple[Moment, Quantity], Expectation] = {}
+
+    def train(self, x: AnyArray) -> Expectation:
+        """Return the training output; the running statistics move."""
+        record = forward(x, self._gamma, self._beta, self._eps)
+        precision = PRECISIONS[x.dtype.name]
+        own = training.forward(record, FLOAT64, "stable")
+        theirs = {
+            algorithm: own
+            if algorithm == "stable" and precision == FLOAT64  # the oracle's own arithmetic
+            else training.forward(record, precision, algorithm)
+            for algorithm in ALGORITHMS
+        }
+        self._trained = Trained(record, precision, own, theirs)
+        self._reading = precision, 0.0
+        self._move_statistics(self._trained)
+        bounds = {algorithm: theirs[algorithm].out + own.out for algorithm in ALGORITHMS}
+        wider = Wider(record, precision)
+        out = _expectation(record.out, bounds, precision, self._trained, wider.out)
+        return self._noted("train", "out", out)
+
+    def _move_statistics(self, trained: Trained) -> None:
+        record, own, precision = trained.record, trained.own, trained.precision
+        if record.batch_size == 1 and self._convention.single_value == "refuses":
+            text = "the convention defines no running statistics for a single value"
+            self._refused = SubjectError("not_implemented", text)
+            return
+        self._refused = None
+        if self._cumulative:
+            self._decay = cumulative_decay(self._batches)
+        old_mean, old_var, decay = self._mean, self._var, self._decay
+        self._batches += 1
+        self._largest_batch = max(self._largest_batch, record.batch_size)
+        self._mean, self._var = update(old_mean, old_var, record, decay, self._convention)
+        batch_var = batch_variance(record, self._convention)
+        factor = batch_var / np.where(record.var > 0, record.var, 1.0)
+        factor = np.where(record.var > 0, factor, record.batch_size)
+        for algorithm, theirs in trained.theirs.items():
+            mean_error, var_error = self._mean_error[algorithm], self._var_error[algorithm]
+            self._mean_error[algorithm] = given.running(
+                old_mean, mean_error, record.mean, theirs.mean + own.mean, decay, precision
+            )
+            room = factor * (theirs.var + own.var)
+            self._var_error[algorithm] = given.running(
+                old_var, var_error, batch_var, room, decay, precision
+            )
+
+    def backward(self, grad: AnyArray) -> Gradient[Expectation]:
+        """Return the gradients of the latest training forward."""
+        trained = self._trained
+        assert trained is not None, "a scenario trains before it asks for a gradient"
+        record, precision = trained.record, trained.precision
+        gradient, rows = backward(record, grad), upstream_rows(record, grad)
+        own = training.backward(record, rows, trained.own, FLOAT64)
+        theirs = {
+            algorithm: own
+            if algorithm == "stable" and precision == FLOAT64
+            else training.backward(record, rows, trained.theirs[algorithm], precision)
+            for algorithm in ALGORITHMS
+        }
+        wider = Wider(record, precision, rows)
+
+        def bounded(quantity: Quantity) -> Expectation:
+            bounds = {
+                algorithm: np.asarray(getattr(each, quantity) + getattr(own, quantity))
+                for algorithm, each in theirs.items()
+            }
+            value = getattr(gradient, quantity)
+            each = _expectation(value, bounds, precision, trained, wider.gradient(quantity))
+            return self._noted("backward", quantity, each)
+
+        return Gradient(bounded("dz"), bounded("dgamma"), bounded("dbeta"))
+
+    def infer(self, x: AnyArray) -> Expectation:
+        """Return the inference output."""
+        precision = PRECISIONS[x.dtype.name]
+        self._inferred, self._refused = x, None
+        # Stored statistics come back as they were stored, or rounded once to the dtype.
+        self._reading = precision, precision.unit_roundoff
+        z = np.asarray(x, np.float64)
+        of = (z, self._gamma, self._beta, self._mean, self._var, self._eps)
+        own = given.inference(*of, FLOAT64)
+        bounds = {
+            algorithm: own
+            + given.inference(
+                *of,
+                precision,
+                mean_error=self._mean_error[algorithm],
+                var_error=self._var_error[algorithm],
+            )
+            for algorithm in ALGORITHMS
+        }
+        return self._noted("infer", "out", _expectation(infer(*of), bounds, precision))
+
+    def infer_backward(self, grad: AnyArray) -> Gradient[Expectation]:
+        """Return the gradients of the latest inference, with the statistics held fixed."""
+        assert self._inferred is not None, "a scenario infers before it asks for that gradient"
+        precision = PRECISIONS[self._inferred.dtype.name]
+        z, g = np.asarray(self._inferred, np.float64), np.asarray(grad, np.float64)
+        gradient = infer_backward(z, self._gamma, self._mean, self._var, self._eps, g)
+        of = (z, g, self._gamma, self._mean, self._var, self._eps)
+        own = given.inference_gradients(*of, FLOAT64)
+        theirs = {
+            algorithm: given.inference_gradients(
+                *of,
+                precision,
+                mean_error=self._mean_error[algorithm],
+                var_error=self._var_error[algorithm],
+            )
+            for algorithm in ALGORITHMS
+        }
+        dz, dgamma, dbeta = (
+            _expectation(
+                value,
+                {algorithm: each[place] + own[place] for algorithm, each in theirs.items()},
+                precision,
+            )
+            for place, value in enumerate((gradient.dz, gradient.dgamma, gradient.dbeta))
+        )
+        return Gradient(dz, dgamma, dbeta)
+
+    def statistics(self) -> Statistics[Expectation]:
+        """Return the running statistics as they stand after the latest forward."""
+        if self._refused is not None:
+            return Statistics(self._refused, self._refused)
+        precision, rounding = self._reading
+        # Statistics of normalised values are of the order of one, whatever the batches' are. They
+        # are a weighted mean over the batches so far, so the largest batch's rounding bounds
+        # theirs, whichever call they are read after; the start, a given number, has none.
+        size = self._largest_batch
+        unit = (size + 4) * precision.unit_roundoff if size else 0.0
+
+        def bounded(value: Array, errors: Bounds) -> Expectation:
+            bounds = {name: error + rounding * np.abs(value) for name, error in errors.items()}
+            return _expectation(value, bounds, precision, None, lambda bound: bound + unit)
+
+        return Statistics(
+            bounded(self._mean, self._mean_error), bounded(self._var, self._var_error)
+        )
+
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[Expectation]:
+        """Return the population's mean, and its variance where the batches have one size.
+
+        Batches of different sizes leave the variance open: each batch's B/(B−1)·σ_B² is unbiased,
+        and so is every weighted mean of them.
+        """
+        precision = PRECISIONS[batches[0].dtype.name]
+        features = batches[0].shape[1]
+        records = [forward(batch, np.ones(features), np.zeros(features), 1.0) for batch in batches]
+        own = _population_bounds(records, FLOAT64, "stable")
+        theirs = {name: _population_bounds(records, precision, name) for name in ALGORITHMS}
+        mean, var = (
+            {name: each[place] + own[place] for name, each in theirs.items()} for place in (0, 1)
+        )
+        found = merge(*(moments(batch) for batch in batches)).mean
+        sizes = {record.batch_size for record in records}
+        if len(sizes) > 1 or min(sizes) == 1:
+            text = "batches of different sizes, or of one value, leave the variance open"
+            return Statistics(
+                _expectation(found, mean, precision), SubjectError("not_implemented", text)
+            )
+        variance = unbiased_variance(np.stack([record.var for record in records]), min(sizes))
+        return Statistics(
+            _expectation(found, mean, precision), _expectation(variance, var, precision)
+        )
+
+    def look_again(self, call: Moment, quantity: Quantity) -> Expectation:
+        """Return what the first call of a kind gave."""
+        return self._first[call, quantity]
+
+    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+        """Do nothing: layers share nothing."""
+
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
+        """Set other parameters."""
+        self._gamma, self._beta = _or(gamma, self._gamma), _or(beta, self._beta)
+
+    def edited(self) -> frozenset[str]:
+        """Return nothing: the oracle copies what it is given."""
+        return frozenset()
+
+    def _noted(self, call: Moment, quantity: Quantity, each: Expectation) -> Expectation:
+        """Keep the first of its kind, to be looked at again."""
+        self._first.setdefault((call, quantity), replace(each, trained=None, generously=unchanged))
+        return each
 
 
-def _backward(latest: Expected, step: Backward) -> Expected:
-    """Expected for a backward pass of the latest training-mode forward."""
-    record = latest.record
-    assert record is not None
-    gradient = backward(record, step.grad)
-    rows = upstream_rows(record, step.grad)
-    own = training.backward(record, rows, training.forward(record, FLOAT64, "stable"), FLOAT64)
-    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
-    for algorithm, into in bounds.items():
-        if algorithm == "stable" and latest.precision == FLOAT64:
-            found = own  # the same arithmetic
-        else:
-            theirs = training.forward(record, latest.precision, algorithm)
-            found = training.backward(record, rows, theirs, latest.precision)
-        into["dz"] = _both(found.dz, own.dz)
-        into["dgamma"] = _both(found.dgamma, own.dgamma)
-        into["dbeta"] = _both(found.dbeta, own.dbeta)
-    expected: dict[Quantity, Array] = {
-        "dz": gradient.dz,
-        "dgamma": gradient.dgamma,
-        "dbeta": gradient.dbeta,
-    }
-    return Expected(expected, bounds["stable"], bounds["one-pass"], record, rows, latest.precision)
+def _expectation(
+    value: Array,
+    bounds: Bounds,
+    precision: Precision,
+    trained: Trained | None = None,
+    generously: Callable[[Array], Array] = unchanged,
+) -> Expectation:
+    return Expectation(value, bounds["stable"], bounds["one-pass"], precision, trained, generously)
 
 
 def _or(value: AnyArray | None, default: Array) -> Array:
     return default if value is None else np.asarray(value, np.float64).reshape(-1)
 
 
-def _both(first: Array, second: Array) -> Array:
-    """Add the implementation's bound and the oracle's own."""
-    return np.asarray(first + second)
-
-
-def _train(
-    record: Forward,
-    grad: AnyArray | None,
-    state: _State,
-    decay: float,
-    convention: Convention,
-    precision: Precision,
-) -> Expected:
-    expected: dict[Quantity, Array] = {"out": record.out}
-    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
-    own = training.forward(record, FLOAT64, "stable")
-    if grad is not None:
-        gradient = backward(record, grad)
-        expected |= {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
-        rows = upstream_rows(record, grad)
-        own_gradient = training.backward(record, rows, own, FLOAT64)
-    old_mean, old_var = state.mean, state.var
-    refuses = record.batch_size == 1 and convention.running_variance == "unbiased"
-    if not refuses:
-        state.batches += 1
-        state.mean, state.var = update(old_mean, old_var, record, decay, convention)
-        state.largest_batch = max(state.largest_batch, record.batch_size)
-        batch_var = batch_variance(record, convention)
-        factor = batch_var / np.where(record.var > 0, record.var, 1.0)
-    for algorithm, into in bounds.items():
-        same = algorithm == "stable" and precision == FLOAT64  # the oracle's own arithmetic
-        theirs = own if same else training.forward(record, precision, algorithm)
-        into["out"] = _both(theirs.out, own.out)
-        if grad is not None:
-            gradients = own_gradient if same else training.backward(record, rows, theirs, precision)
-            into["dz"] = _both(gradients.dz, own_gradient.dz)
-            into["dgamma"] = _both(gradients.dgamma, own_gradient.dgamma)
-            into["dbeta"] = _both(gradients.dbeta, own_gradient.dbeta)
-        if not refuses:
-            mean_error, var_error = state.errors[algorithm]
-            factor = np.where(record.var > 0, factor, record.batch_size)
-            state.errors[algorithm] = (
-                statistics.running(
-                    old_mean, mean_error, record.mean, theirs.mean + own.mean, decay, precision
-                ),
-                statistics.running(
-                    old_var, var_error, batch_var, factor * (theirs.var + own.var), decay, precision
-                ),
-            )
-            into["running_mean"], into["running_var"] = state.errors[algorithm]
-    if not refuses:
-        expected |= {"running_mean": state.mean, "running_var": state.var}
-    return Expected(
-        expected,
-        bounds["stable"],
-        bounds["one-pass"],
-        record,
-        rows if grad is not None else None,
-        precision,
-        state.largest_batch,
-    )
-
-
-def _population(step: Population) -> Expected:
-    """Expected for the population: its mean, and its variance where the batches have one size.
-
-    Batches of different sizes leave the variance open: each batch's B/(B−1)·σ_B² is unbiased,
-    and so is every weighted mean of them.
-    """
-    precision = PRECISIONS[step.batches[0].dtype.name]
-    features = step.batches[0].shape[1]
-    records = [forward(batch, np.ones(features), np.zeros(features), 1.0) for batch in step.batches]
-    expected: dict[Quantity, Array] = {
-        "population_mean": merge(*(moments(batch) for batch in step.batches)).mean
-    }
-    sizes = {record.batch_size for record in records}
-    if len(sizes) == 1 and min(sizes) > 1:
-        variances = np.stack([record.var for record in records])
-        expected["population_var"] = unbiased_variance(variances, min(sizes))
-    own = _population_bounds(records, FLOAT64, "stable")
-    bounds: dict[Algorithm, dict[Quantity, Array]] = {"stable": {}, "one-pass": {}}
-    for algorithm, into in bounds.items():
-        theirs = _population_bounds(records, precision, algorithm)
-        into |= {name: _both(theirs[name], own[name]) for name in expected}
-    return Expected(expected, bounds["stable"], bounds["one-pass"], None, None, precision)
-
-
 def _population_bounds(
     records: list[Forward], precision: Precision, algorithm: Algorithm
-) -> dict[Quantity, Array]:
+) -> tuple[Array, Array]:
+    """Bound the population's mean and variance, (C,) each."""
     each = [training.forward(record, precision, algorithm) for record in records]
-    mean, var = statistics.population(
+    return given.population(
         np.array([record.batch_size for record in records]),
         np.stack([np.abs(record.rows).max(axis=0) for record in records]),
         np.stack([record.var for record in records]),
@@ -290,41 +291,3 @@ def _population_bounds(
         np.stack([bounds.var for bounds in each]),
         precision,
     )
-    return {"population_mean": mean, "population_var": var}
-
-
-def _infer(step: Infer, gamma: Array, beta: Array, eps: float, state: _State) -> Expected:
-    z, precision = np.asarray(step.x, np.float64), PRECISIONS[step.x.dtype.name]
-    expected: dict[Quantity, Array] = {
-        "out": infer(z, gamma, beta, state.mean, state.var, eps),
-        "running_mean": state.mean,
-        "running_var": state.var,
-    }
-    arguments = (z, gamma, beta, state.mean, state.var, eps)
-    own = statistics.inference(*arguments, FLOAT64)
-    bounds: dict[Algorithm, dict[Quantity, Array]] = {}
-    for algorithm, (mean_error, var_error) in state.errors.items():
-        out = statistics.inference(
-            *arguments, precision, mean_error=mean_error, var_error=var_error
-        )
-        # Stored statistics come back as they were stored, or rounded once to the dtype.
-        w = precision.unit_roundoff
-        bounds[algorithm] = {
-            "out": _both(out, own),
-            "running_mean": mean_error + w * np.abs(state.mean),
-            "running_var": var_error + w * np.abs(state.var),
-        }
-    if step.grad is not None:
-        grad = np.asarray(step.grad, np.float64)
-        gradient = infer_backward(z, gamma, state.mean, state.var, eps, grad)
-        expected |= {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
-        of = (z, grad, gamma, state.mean, state.var, eps)
-        straight = statistics.inference_gradients(*of, FLOAT64)
-        for algorithm, (mean_error, var_error) in state.errors.items():
-            theirs = statistics.inference_gradients(
-                *of, precision, mean_error=mean_error, var_error=var_error
-            )
-            for name, bound, rounded in zip(_GRADIENTS, theirs, straight, strict=True):
-                bounds[algorithm][name] = _both(bound, rounded)
-    stable, one_pass = bounds["stable"], bounds["one-pass"]
-    return Expected(expected, stable, one_pass, None, None, precision, state.largest_batch)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from bn_oracle.arrays import Array
-from bn_oracle.conventions import Convention
+from bn_oracle.bounds.precision import FLOAT64
+from bn_oracle.bounds.training import Algorithm
 
 from bn_properties.cases.case import Case
-from bn_properties.expected import Expected
-from bn_properties.protocol import AnyArray, Capability
+from bn_properties.expectation import Expected
+from bn_properties.protocol import SYMBOLS, AnyArray, Capability, Quantity
 from bn_properties.scenario import Response, Scenario
+from bn_properties.transcript import Oracle, Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,37 +27,29 @@ class Check:
     bound: Array | None
 
 
-def no_edits(edited: frozenset[str]) -> Check:
-    """Return the comparison that fails when a call has edited any of the caller's arrays."""
-    what = f"number of edited arrays ({', '.join(sorted(edited)) or 'none'})"
-    return Check(what, np.array([float(len(edited))]), np.zeros(1), None)
-
-
 class Ask:
     """Through which a property puts scenarios to the subject and to the oracle."""
 
-    def __init__(
-        self,
-        convention: Convention,
-        seen: Callable[[Scenario], tuple[Response, ...]],
-        answer: Callable[[Scenario], tuple[Expected, ...]],
-        withdraw: Callable[[Scenario], object] = lambda _: None,
-    ) -> None:
-        """Use `seen` to ask the subject, `answer` to ask the oracle, `withdraw` to unsay."""
-        self.convention = convention
-        self._seen, self._answer = seen, answer
-        self.withdraw = withdraw
-        """Take a scenario back that the subject may refuse: a diagnosis need not explain it."""
-        self.asked: list[Scenario] = []
+    def __init__(self, transcript: Transcript, oracle: Oracle) -> None:
+        """Ask the transcript's subject, under the oracle's convention."""
+        self.oracle = oracle
+        self.convention = oracle.convention
+        self.scenarios: list[Scenario] = []
+        """What was asked of the subject, in order."""
+        self._transcript = transcript
 
-    def seen(self, scenario: Scenario) -> tuple[Response, ...]:
-        """Return what the subject shows, step by step."""
-        self.asked.append(scenario)
-        return self._seen(scenario)
+    def response(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
+        """Return what the subject shows, call by call."""
+        self.scenarios.append(scenario)
+        return self._transcript(scenario)
 
-    def answer(self, scenario: Scenario) -> tuple[Expected, ...]:
-        """Return the oracle's answers, step by step."""
-        return self._answer(scenario)
+    def expected(self, scenario: Scenario) -> tuple[Expected, ...]:
+        """Return what it should show, call by call."""
+        return self.oracle(scenario)
+
+    def retract(self, scenario: Scenario) -> None:
+        """Take back a scenario that the subject may refuse: nothing need explain it."""
+        self._transcript.retract(scenario)
 
 
 Judge = Callable[[Case, Ask], Iterator[Check]]
@@ -74,7 +68,7 @@ class Property:
     source: str
     presupposes: tuple[str, ...]
     """Properties without which a failure of this one says nothing new."""
-    every: int
+    stride: int
     """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases."""
     needs: Capability | None
     """What the interface must offer for it."""
@@ -86,22 +80,50 @@ class Property:
         return self.id.partition(".")[0]
 
 
-def invariant(
+def states(
     id: str,
     *,
     equation: str,
     source: str,
     presupposes: tuple[str, ...] = (),
-    every: int = 1,
+    stride: int = 1,
     needs: Capability | None = None,
 ) -> Callable[[Judge], Property]:
-    """Make a `Property` of a function; its docstring's first line is the statement."""
+    """Make a `Property` of a function; its docstring's first line is the sentence."""
 
     def make(judge: Judge) -> Property:
         title = (judge.__doc__ or "").strip().splitlines()[0]
-        return Property(id, title, equation, source, presupposes, every, needs, judge)
+        return Property(id, title, equation, source, presupposes, stride, needs, judge)
 
     return make
+
+
+def compare(
+    ask: Ask,
+    scenario: Scenario,
+    quantities: Quantity | tuple[Quantity, ...],
+    *,
+    call: int = 0,
+    name: str = "{}",
+    algorithm: Algorithm = "one-pass",
+) -> Iterator[Check]:
+    """Compare quantities that one call of a scenario gives with what they should be.
+
+    What the oracle does not give there is not compared. `name` is how a quantity is called in
+    messages: `{}` stands for its symbol.
+    """
+    want = ask.expected(scenario)[call]
+    for quantity in (quantities,) if isinstance(quantities, str) else quantities:
+        if quantity in want.values:
+            got = ask.response(scenario)[call].array(quantity)
+            symbol = name.format(SYMBOLS[quantity])
+            yield Check(symbol, got, want.values[quantity], want.bound(quantity, algorithm))
+
+
+def no_edits(edited: frozenset[str]) -> Check:
+    """Return the comparison that fails when a call has edited any of the caller's arrays."""
+    what = f"number of edited arrays ({', '.join(sorted(edited)) or 'none'})"
+    return Check(what, np.array([float(len(edited))]), np.zeros(1), None)
 
 
 def feature_sum(array: Array) -> Array:
@@ -120,7 +142,22 @@ def widen(array: AnyArray) -> Array:
     return np.asarray(array, np.float64)
 
 
-def spread(bound: Array, factor: Array) -> Array:
+def times(bound: Array, factor: Array) -> Array:
     """Return bound·|factor|; infinite wherever the bound is, so that nothing is judged there."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(bound), np.inf, bound * np.abs(factor))
+
+
+def dot_room(expected: Array, bound: Array, factor: Array) -> Array:
+    """Bound a property's own Σ value·factor over a feature, (C,), for values within `bound`.
+
+    Each value by its bound; B products and B−1 sums round in float64.
+    """
+    count = expected.size // expected.shape[1]
+    size = np.abs(expected) + bound
+    return feature_sum(times(bound, factor)) + roundings(count) * feature_sum(times(size, factor))
+
+
+def roundings(count: int) -> float:
+    """Return γ_n: what `count` roundings of a property's own arithmetic, in float64, amount to."""
+    return FLOAT64.roundings(count)

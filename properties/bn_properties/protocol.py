@@ -2,18 +2,50 @@
 
 A *layer* is made from a `Setup`; it trains, differentiates, infers and shows its statistics. The
 properties know nothing else of an implementation: a student's file in another process, a
-framework's module and a deliberately wrong variation of the oracle all look the same to them.
-What makes layers and takes them through scenarios is a `Subject` (in `scenario`).
+framework's module and a deliberately wrong layer all look the same to them. The oracle is a layer,
+too: one that gives, for each number, what it should be and by how much it may be missed. What
+takes layers through scenarios is a `Subject` (in `scenario`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
 AnyArray = NDArray[Any]
+
+Quantity = Literal[
+    "out",
+    "dz",
+    "dgamma",
+    "dbeta",
+    "running_mean",
+    "running_var",
+    "population_mean",
+    "population_var",
+]
+"""What a call may give."""
+
+SYMBOLS: dict[Quantity, str] = {
+    "out": "the output ẑ",
+    "dz": "dz",
+    "dgamma": "dγ",
+    "dbeta": "dβ",
+    "running_mean": "running mean",
+    "running_var": "running variance",
+    "population_mean": "population mean",
+    "population_var": "population variance",
+}
+"""How a quantity is called in messages."""
+
+STATISTICS: tuple[Quantity, ...] = ("running_mean", "running_var")
+FORWARD: tuple[Quantity, ...] = ("out", *STATISTICS)
+GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+POPULATION: tuple[Quantity, ...] = ("population_mean", "population_var")
+SHAPED_LIKE_THE_BATCH: frozenset[Quantity] = frozenset({"out", "dz"})
+"""All others are one number a feature."""
 
 
 @dataclass(frozen=True)
@@ -68,65 +100,74 @@ class SubjectError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """The answer to a backward pass; a missing quantity stands as the error that says so."""
-
-    dz: AnyArray | SubjectError
-    dgamma: AnyArray | SubjectError
-    dbeta: AnyArray | SubjectError
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """The running statistics as they stand; a missing one stands as the error that says so."""
+class Gradient(Generic[T]):
+    """What a backward pass gives; a missing quantity stands as the error that says so."""
 
-    mean: AnyArray | SubjectError
-    var: AnyArray | SubjectError
+    dz: T | SubjectError
+    dgamma: T | SubjectError
+    dbeta: T | SubjectError
 
 
-class Layer(Protocol):
+@dataclass(frozen=True)
+class Statistics(Generic[T]):
+    """Two statistics of each feature; a missing one stands as the error that says so."""
+
+    mean: T | SubjectError
+    var: T | SubjectError
+
+
+Moment = Literal["train", "infer", "backward"]
+"""A kind of call whose first result can be looked at again."""
+
+
+class Layer(Protocol[T]):
     """One layer. Every method may raise `SubjectError`.
 
     Inputs are (N, C) or channels-first (N, C, …). A layer that edits its input edits the array
-    it was given, where the caller can see it.
+    it was given, where the caller can see it. Results are arrays, or, of the oracle, what they
+    should be (`T`).
     """
 
-    def train(self, x: AnyArray) -> AnyArray:
+    def train(self, x: AnyArray) -> T:
         """Forward in training mode; updates the running statistics."""
         ...
 
-    def backward(self, grad: AnyArray) -> Gradient:
+    def backward(self, grad: AnyArray) -> Gradient[T]:
         """Differentiate the latest training-mode forward."""
         ...
 
-    def infer(self, x: AnyArray) -> AnyArray:
+    def infer(self, x: AnyArray) -> T:
         """Forward in inference mode."""
         ...
 
-    def infer_backward(self, grad: AnyArray) -> Gradient:
+    def infer_backward(self, grad: AnyArray) -> Gradient[T]:
         """Differentiate the latest inference-mode forward."""
         ...
 
-    def statistics(self) -> Statistics:
-        """Return the running statistics."""
+    def statistics(self) -> Statistics[T]:
+        """Return the running statistics, after the latest forward of either mode."""
         ...
 
-    def population(self, batches: tuple[AnyArray, ...]) -> Statistics:
+    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[T]:
         """Return the statistics of the population that `batches` are samples of."""
         ...
 
-    def look_again(self, what: str) -> AnyArray:
-        """Return what the first call of a kind gave, as it is now (see `scenario.LookAgain`)."""
+    def look_again(self, call: Moment, quantity: Quantity) -> T:
+        """Return what the first call of a kind gave, as it is now.
+
+        Of a parameter's gradient that a layer keeps in an attribute, what stands there now.
+        """
         ...
 
-    def other_layer(
-        self, x: AnyArray, grad: AnyArray | None = None, probe: AnyArray | None = None
-    ) -> None:
+    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
         """Train another layer on `x`; given them, differentiate `grad` and infer on `probe`."""
         ...
 
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool = False) -> None:
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         """Set other parameters, as an optimiser does between two steps: new arrays, or in place."""
         ...
 

@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from bn_properties.cases.case import Case
-from bn_properties.checking import ExpectedResponses, Failing, Transcript, allowed, try_case
+from bn_properties.checking import Failing, allowed, try_case
 from bn_properties.property import Property
 from bn_properties.protocol import AnyArray
+from bn_properties.transcript import Oracle, Transcript
 
 MAX_TRIALS = 1000
 """How many cases one reduction may try: most need a hundred."""
@@ -58,8 +59,8 @@ def reduce(case: Case, fails: Fails, max_trials: int = MAX_TRIALS) -> Case:
     return trials.case
 
 
-def minimise(failing: Failing, prop: Property, seen: Transcript) -> Failing:
-    """Return the simplest way found in which `prop` fails on the subject of `seen`.
+def minimise(failing: Failing, prop: Property, transcript: Transcript) -> Failing:
+    """Return the simplest way found in which `prop` fails on the transcript's subject.
 
     A time-out or a death is left as it is: replaying it hundreds of times would help nobody.
     """
@@ -67,17 +68,17 @@ def minimise(failing: Failing, prop: Property, seen: Transcript) -> Failing:
     if kind in ("timeout", "died", "unfinished"):
         return failing
     # What is tried on the way is not kept: a reduction asks hundreds of questions once.
-    trial_seen = Transcript(seen.subject)
-    trial_answers = ExpectedResponses(seen.subject.convention)
+    trials = Transcript(transcript.subject)
+    oracle = Oracle(transcript.subject.convention)
 
     def fails(case: Case) -> bool:
-        if not allowed(case, seen.subject.convention):
+        if not allowed(case, transcript.subject.convention):
             return False
-        found, _ = try_case(prop, case, trial_seen, trial_answers)
+        found, _ = try_case(prop, case, trials, oracle)
         return found is not None and (found.error.failure if found.error else None) == kind
 
     smallest = reduce(failing.case, fails)
-    found, _ = try_case(prop, smallest, trial_seen, trial_answers)
+    found, _ = try_case(prop, smallest, trials, oracle)
     return found or failing
 
 

@@ -1,6 +1,6 @@
-"""A scenario is what is asked of a layer, step by step; an observation is what it answered.
+"""A scenario is what is asked of a layer, call by call; a response is what it showed in one.
 
-Properties speak in scenarios, so one observation serves every property that needs it, a
+Properties speak in scenarios, so one transcript serves every property that needs it, a
 counterexample can show every call in order, and a diagnosis can put the same questions to a
 known mistake.
 """
@@ -8,141 +8,53 @@ known mistake.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 from bn_oracle.conventions import Convention
 
+from bn_properties.calls import EARLIER, Call, Operation, Values
 from bn_properties.protocol import (
     CAPABILITIES,
+    SHAPED_LIKE_THE_BATCH,
+    SYMBOLS,
     AnyArray,
     Capability,
     Layer,
+    Quantity,
     Setup,
     SubjectError,
+    T,
 )
-
-Quantity = Literal[
-    "out",
-    "dz",
-    "dgamma",
-    "dbeta",
-    "running_mean",
-    "running_var",
-    "population_mean",
-    "population_var",
-]
-
-SYMBOLS: dict[Quantity, str] = {
-    "out": "the output ẑ",
-    "dz": "dz",
-    "dgamma": "dγ",
-    "dbeta": "dβ",
-    "running_mean": "running mean",
-    "running_var": "running variance",
-    "population_mean": "population mean",
-    "population_var": "population variance",
-}
-"""How a quantity is called in messages."""
-
-
-@dataclass(frozen=True, eq=False)
-class Train:
-    """A training-mode forward of `x`, then, when `grad` is given, a backward of `grad`."""
-
-    x: AnyArray
-    grad: AnyArray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Infer:
-    """An inference-mode forward of `x`, then, when `grad` is given, a backward of `grad`."""
-
-    x: AnyArray
-    grad: AnyArray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Backward:
-    """A backward of `grad`, for the latest training-mode forward."""
-
-    grad: AnyArray
-
-
-@dataclass(frozen=True, eq=False)
-class OtherLayer:
-    """Another layer of its class, with another ε and momentum, trains on `x`.
-
-    Given them, it then differentiates with `grad`, and infers on `probe`.
-    """
-
-    x: AnyArray
-    grad: AnyArray | None = None
-    probe: AnyArray | None = None
-
-
-_REREAD: dict[str, Quantity] = {
-    "train": "out",
-    "infer": "out",
-    "backward": "dz",
-    "dgamma": "dgamma",
-    "dbeta": "dbeta",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class LookAgain:
-    """The array that the layer's first call of a kind gave is looked at again."""
-
-    what: Literal["train", "infer", "backward", "dgamma", "dbeta"] = "train"
-    """Which call; of a backward it is dz, or else the gradient of a parameter: where a layer keeps
-    that in an attribute, what stands there now."""
-
-    @property
-    def quantity(self) -> Quantity:
-        """What it was that the call gave."""
-        return _REREAD[self.what]
-
-
-@dataclass(frozen=True, eq=False)
-class SetParameters:
-    """The optimiser sets other parameters."""
-
-    gamma: AnyArray
-    beta: AnyArray
-    in_place: bool = False
-    """Whether it writes them into the arrays that the layer has, where it can."""
-
-
-@dataclass(frozen=True, eq=False)
-class Population:
-    """The statistics of the population are asked for, of which these are mini-batches."""
-
-    batches: tuple[AnyArray, ...]
-
-
-Step = Train | Infer | Backward | OtherLayer | LookAgain | SetParameters | Population
 
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """A fresh layer, and the steps that it is taken through."""
+    """A fresh layer, and the calls that it is taken through."""
 
     setup: Setup
-    steps: tuple[Step, ...]
+    calls: tuple[Call, ...]
+
+    @cached_property
+    def operations(self) -> tuple[tuple[Operation, ...], ...]:
+        """The operations of each call."""
+        return tuple(
+            call.operations(self.calls[:number], self.calls[number + 1 :])
+            for number, call in enumerate(self.calls)
+        )
 
     @cached_property
     def key(self) -> bytes:
         """A digest of everything that is asked: equal scenarios have equal keys."""
         digest = hashlib.blake2b(digest_size=16)
-        parts: list[object] = [getattr(self.setup, field.name) for field in fields(self.setup)]
-        for step in self.steps:
-            parts.append(type(step).__name__)
-            for field in fields(step):
-                value = getattr(step, field.name)
+        parts: list[object] = [getattr(self.setup, each.name) for each in fields(self.setup)]
+        for call in self.calls:
+            parts.append(type(call).__name__)
+            for each in fields(call):
+                value = getattr(call, each.name)
                 parts += value if isinstance(value, tuple) else (value,)
         for part in parts:
             if isinstance(part, np.ndarray):
@@ -154,93 +66,100 @@ class Scenario:
         return digest.digest()
 
 
-class Response:
-    """What a layer showed in one step: for each quantity an array, or why there is none."""
+@dataclass(frozen=True, eq=False)
+class Response(Generic[T]):
+    """What a layer showed in one call."""
 
-    def __init__(
-        self,
-        answers: dict[Quantity, AnyArray | SubjectError],
-        edited: frozenset[str] = frozenset(),
-        error: SubjectError | None = None,
-    ) -> None:
-        """Hold the answers of one step.
+    values: Mapping[Quantity, T | SubjectError]
+    """Each quantity, or why it is missing."""
+    edited: frozenset[str] = frozenset()
+    """What the layer changed of what it was given: the words of `Operation.lends`, `EARLIER`,
+    gamma, beta."""
+    error: SubjectError | None = None
+    """Why the layer cannot go on."""
 
-        `edited` names what the layer changed of what it was given: input, upstream gradient, what
-        an earlier call was given, gamma, beta. `error` is why the layer cannot go on.
-        """
-        self.answers = answers
-        self.edited = edited
-        self.error = error
-
-    def array(self, quantity: Quantity) -> AnyArray:
+    def array(self, quantity: Quantity) -> T:
         """Return one quantity.
 
         Raises:
             SubjectError: the call that should have given it failed.
         """
-        if self.error is not None and quantity not in self.answers:
+        if self.error is not None and quantity not in self.values:
             raise self.error
-        answer = self.answers[quantity]
-        if isinstance(answer, SubjectError):
-            raise answer
-        return answer
+        value = self.values[quantity]
+        if isinstance(value, SubjectError):
+            raise value
+        return value
 
 
-class Given:
-    """The arrays that a layer was given: it may go on reading them, but never write to them."""
+@dataclass(frozen=True, eq=False)
+class Reply(Generic[T]):
+    """What came of one operation."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._before: list[tuple[AnyArray, bytes]] = []
-        self._latest: list[tuple[AnyArray, bytes]] = []
-
-    def take(self, array: AnyArray) -> AnyArray:
-        """Return a copy of `array` for the next call."""
-        self._before += self._latest
-        copy = array.copy()
-        self._latest = [(copy, copy.tobytes())]
-        return copy
-
-    def edited(self, name: str) -> frozenset[str]:
-        """Return `name` if what the latest call was given has changed, and whether others have."""
-        latest = {name for array, content in self._latest if array.tobytes() != content}
-        if any(array.tobytes() != content for array, content in self._before):
-            latest.add(EARLIER)
-        return frozenset(latest)
+    values: Values[T] = field(default_factory=dict)
+    edited: frozenset[str] = frozenset()
+    error: SubjectError | None = None
+    """Why there is nothing."""
 
 
-EARLIER = "what an earlier call was given"
-"""How an edit of an array of the caller's is called when another call has made it."""
+def walk(
+    scenario: Scenario,
+    ask: Callable[[Operation], Reply[T]],
+    check: Callable[[Operation, Quantity, T], T],
+) -> Iterator[Response[T]]:
+    """Take a layer through the scenario: ask for one operation after the other, and check results.
+
+    `check` returns a result in its proper form, or raises `SubjectError`. Once a layer has failed
+    in an operation that ends its scenario, it is asked nothing more, and every quantity that
+    would have come is missing for that reason.
+    """
+    error: SubjectError | None = None
+    for operations in scenario.operations:
+        values: dict[Quantity, T | SubjectError] = {}
+        edited: frozenset[str] = frozenset()
+        for operation in operations:
+            if error is None:
+                reply = ask(operation)
+                found = _checked(operation, reply, check)
+                error = _ending(operation, reply, found)
+                values |= found
+                edited |= reply.edited
+            if error is not None:
+                values |= dict.fromkeys(operation.gives, error)
+        yield Response(values, edited, error)
 
 
-def walk(layer: Layer, scenario: Scenario) -> tuple[Response, ...]:
-    """Take `layer` through the scenario's steps; failures stand in what is seen."""
-    seen: list[Response] = []
-    shapes: dict[str, tuple[int, ...]] = {}
-    given = Given()
-    for step in scenario.steps:
-        if isinstance(step, Train | Infer):
-            seen.append(_forward(layer, scenario.setup.features, step, given))
-            shapes.setdefault("train" if isinstance(step, Train) else "infer", step.x.shape)
-            if isinstance(step, Train):
-                shapes.setdefault("backward", step.x.shape)
-        elif isinstance(step, Backward):
-            answers, edited = _backward(layer, scenario.setup.features, step, given)
-            seen.append(Response(answers, edited))
-            shapes.setdefault("backward", step.grad.shape)
-        elif isinstance(step, Population):
-            seen.append(_population(layer, scenario.setup.features, step))
-        else:
-            seen.append(_aside(layer, step, shapes))
-        error = seen[-1].error
-        if error is not None:
-            return (*seen, *(_nothing(later, error) for later in scenario.steps[len(seen) :]))
-    return tuple(seen)
+def _checked(
+    operation: Operation, reply: Reply[T], check: Callable[[Operation, Quantity, T], T]
+) -> dict[Quantity, T | SubjectError]:
+    if reply.error is not None:
+        return dict.fromkeys(operation.gives, reply.error)
+    found: dict[Quantity, T | SubjectError] = {}
+    for quantity, value in reply.values.items():
+        if isinstance(value, SubjectError):
+            found[quantity] = value
+            continue
+        try:
+            found[quantity] = check(operation, quantity, value)
+        except SubjectError as error:
+            found[quantity] = error
+    return found
 
 
-def failed(scenario: Scenario, error: SubjectError) -> tuple[Response, ...]:
+def _ending(
+    operation: Operation, reply: Reply[T], found: Mapping[Quantity, T | SubjectError]
+) -> SubjectError | None:
+    """Return why the layer cannot go on after an operation, if it cannot."""
+    if operation.goes_on:
+        return None
+    essential = None if operation.essential is None else found.get(operation.essential)
+    return reply.error or (essential if isinstance(essential, SubjectError) else None)
+
+
+def failed(scenario: Scenario, error: SubjectError) -> tuple[Response[AnyArray], ...]:
     """Return what is seen when there is no layer to begin with."""
-    return tuple(_nothing(step, error) for step in scenario.steps)
+    gives = ([q for each in operations for q in each.gives] for operations in scenario.operations)
+    return tuple(Response(dict.fromkeys(names, error), error=error) for names in gives)
 
 
 class Subject(Protocol):
@@ -266,167 +185,84 @@ class Subject(Protocol):
         """What of it an implementation may do without, by raising an exception."""
         ...
 
-    def observe(self, scenario: Scenario) -> tuple[Response, ...]:
-        """Take a fresh layer through `scenario` and return what it shows, step by step."""
+    def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
+        """Take a fresh layer through `scenario` and return what it shows, call by call."""
         ...
 
 
+@dataclass(frozen=True, eq=False)
 class InProcess:
     """A maker of layers in this process, as a subject."""
 
-    def __init__(
-        self,
-        make: Callable[[Setup], Layer],
-        convention: Convention,
-        spatial_axes: int = 0,
-        offers: frozenset[Capability] = frozenset(CAPABILITIES),
-    ) -> None:
-        """Observe the layers that `make` returns; it may raise `SubjectError`."""
-        self._make = make
-        self.convention = convention
-        self.spatial_axes = spatial_axes
-        self.offers = offers
-        self.may_refuse: frozenset[Capability] = frozenset()
+    make: Callable[[Setup], Layer[AnyArray]]
+    """Return a layer; may raise `SubjectError`."""
+    convention: Convention
+    spatial_axes: int = 0
+    offers: frozenset[Capability] = frozenset(CAPABILITIES)
+    may_refuse: frozenset[Capability] = frozenset()
 
-    def observe(self, scenario: Scenario) -> tuple[Response, ...]:
+    def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
         """Take a fresh layer through `scenario`."""
         try:
-            layer = self._make(scenario.setup)
+            layer = self.make(scenario.setup)
         except SubjectError as error:
             return failed(scenario, error)
-        return walk(layer, scenario)
+        return tuple(walk(scenario, _Lending(layer), plain_result))
 
 
-def _nothing(step: Step, error: SubjectError) -> Response:
-    names: tuple[Quantity, ...] = ()
-    if isinstance(step, Train | Infer):
-        names += ("out", "running_mean", "running_var")
-    if isinstance(step, LookAgain):
-        names += (step.quantity,)
-    if isinstance(step, Train | Infer | Backward) and step.grad is not None:
-        names += ("dz", "dgamma", "dbeta")
-    if isinstance(step, Population):
-        names += ("population_mean", "population_var")
-    return Response(dict.fromkeys(names, error), error=error)
+class _Lending:
+    """Runs operations on a layer with copies of their arrays, and sees which of them it edits.
+
+    A layer may go on reading what it was given, but never write to it.
+    """
+
+    def __init__(self, layer: Layer[AnyArray]) -> None:
+        self._layer = layer
+        self._lent: list[tuple[AnyArray, bytes]] = []
+
+    def __call__(self, operation: Operation) -> Reply[AnyArray]:
+        given = {name: array.copy() for name, array in operation.arrays.items()}
+        try:
+            values = operation.run(self._layer, given)
+        except SubjectError as error:
+            return Reply(error=error)
+        if not operation.lends:
+            return Reply(values)
+        edited = self._layer.edited()
+        latest = [(array, operation.arrays[name].tobytes()) for name, array in given.items()]
+        if _changed(latest):
+            edited |= {operation.lends}
+        if _changed(self._lent):
+            edited |= {EARLIER}
+        self._lent += latest
+        return Reply(values, edited)
 
 
-def _forward(layer: Layer, features: int, step: Train | Infer, given: Given) -> Response:
-    x = given.take(step.x)
-    answers: dict[Quantity, AnyArray | SubjectError] = {}
-    try:
-        out = layer.train(x) if isinstance(step, Train) else layer.infer(x)
-        answers["out"] = _checked("out", out, step.x.shape)
-    except SubjectError as error:
-        return _nothing(step, error)
-    edited = layer.edited() | given.edited("input")
-    if step.grad is not None:
-        gradients, more = _backward(layer, features, step, given)
-        answers |= gradients
-        edited |= more
-    try:
-        statistics = layer.statistics()
-    except SubjectError as error:
-        answers |= {"running_mean": error, "running_var": error}
-    else:
-        ndim = step.x.ndim
-        answers["running_mean"] = _attempt("running_mean", statistics.mean, (features,), ndim)
-        answers["running_var"] = _attempt("running_var", statistics.var, (features,), ndim)
-    return Response(answers, edited)
+def _changed(lent: list[tuple[AnyArray, bytes]]) -> bool:
+    return any(array.tobytes() != content for array, content in lent)
 
 
-def _backward(
-    layer: Layer, features: int, step: Train | Infer | Backward, given: Given
-) -> tuple[dict[Quantity, AnyArray | SubjectError], frozenset[str]]:
-    upstream = step.grad
-    assert upstream is not None
-    grad = given.take(upstream)
-    try:
-        gradient = (layer.infer_backward if isinstance(step, Infer) else layer.backward)(grad)
-    except SubjectError as error:
-        return {"dz": error, "dgamma": error, "dbeta": error}, frozenset()
-    answers: dict[Quantity, AnyArray | SubjectError] = {
-        "dz": _attempt("dz", gradient.dz, upstream.shape),
-        "dgamma": _attempt("dgamma", gradient.dgamma, (features,), upstream.ndim),
-        "dbeta": _attempt("dbeta", gradient.dbeta, (features,), upstream.ndim),
-    }
-    return answers, layer.edited() | given.edited("upstream gradient")
+def plain_result(operation: Operation, quantity: Quantity, value: AnyArray) -> AnyArray:
+    """Return a private copy of a result, in the shape that the quantity has.
 
+    What is one number a feature may come as (C,), (1, C) or (1, C, 1, …), and alone as ().
 
-def _population(layer: Layer, features: int, step: Population) -> Response:
-    batches = tuple(batch.copy() for batch in step.batches)
-    try:
-        found = layer.population(batches)
-    except SubjectError as error:
-        return _nothing(step, error)
-    ndim = step.batches[0].ndim
-    pairs = zip(batches, step.batches, strict=True)
-    changed = any(batch.tobytes() != given.tobytes() for batch, given in pairs)
-    return Response(
-        {
-            "population_mean": _attempt("population_mean", found.mean, (features,), ndim),
-            "population_var": _attempt("population_var", found.var, (features,), ndim),
-        },
-        layer.edited() | ({"input"} if changed else set()),
-    )
-
-
-def _aside(
-    layer: Layer,
-    step: OtherLayer | LookAgain | SetParameters,
-    shapes: Mapping[str, tuple[int, ...]],
-) -> Response:
-    try:
-        if isinstance(step, OtherLayer):
-            more = (None if array is None else array.copy() for array in (step.grad, step.probe))
-            layer.other_layer(step.x.copy(), *more)
-            return Response({})
-        if isinstance(step, SetParameters):
-            layer.set_parameters(step.gamma.copy(), step.beta.copy(), in_place=step.in_place)
-            return Response({})
-        name = step.quantity
-        if step.what in ("dgamma", "dbeta"):
-            shape, ndim = shapes["backward"][1:2], len(shapes["backward"])
-        else:
-            shape, ndim = shapes[step.what], 0
-        return Response({name: _checked(name, layer.look_again(step.what), shape, ndim)})
-    except SubjectError as error:
-        return _nothing(step, error)
-
-
-def _attempt(
-    quantity: Quantity, value: AnyArray | SubjectError, shape: tuple[int, ...], ndim: int = 0
-) -> AnyArray | SubjectError:
-    if isinstance(value, SubjectError):
-        return value
-    try:
-        return _checked(quantity, value, shape, ndim)
-    except SubjectError as error:
-        return error
-
-
-def _checked(
-    quantity: Quantity, value: AnyArray, shape: tuple[int, ...], ndim: int = 0
-) -> AnyArray:
-    """Return a private copy of a result, or raise SubjectError if it is not what was asked for.
-
-    With `ndim`, the result is one number a feature: (C,), (1, C) and (1, C, 1, …) all will do.
+    Raises:
+        SubjectError: it is not made of real numbers, or has another shape.
     """
     name = SYMBOLS[quantity]
     if value.dtype.kind not in "biuf":
         raise SubjectError(
             "unusable_result", f"{name} has dtype {value.dtype}, but should be real numbers"
         )
-    if value.shape != shape and value.shape not in _other_shapes(shape, ndim):
+    shape, others = operation.like, set[tuple[int, ...]]()
+    if quantity not in SHAPED_LIKE_THE_BATCH:
+        features, shape = operation.like[1], operation.like[1:2]
+        others = {(1, features), (1, features) + (1,) * (len(operation.like) - 2)}
+        others |= {()} if features == 1 else set()
+    if value.shape != shape and value.shape not in others:
         raise SubjectError(
             "unusable_result", f"{name} has shape {value.shape}, but should have shape {shape}"
         )
     dtype = np.float64 if value.dtype.kind != "f" or value.dtype.itemsize > 8 else value.dtype
     return np.array(value, dtype=dtype, subok=False).reshape(shape)
-
-
-def _other_shapes(shape: tuple[int, ...], ndim: int) -> set[tuple[int, ...]]:
-    if not ndim:
-        return set()
-    features = shape[0]
-    alone: set[tuple[int, ...]] = {()} if features == 1 else set()
-    return alone | {(1, features), (1, features) + (1,) * (ndim - 2)}

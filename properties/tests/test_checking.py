@@ -11,11 +11,12 @@ from bn_oracle.conventions import CMU_HW1P1, TORCH
 from bn_properties.cases.case import Case
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
-from bn_properties.checking import ExpectedResponses, Transcript, allowed, judge, scan
+from bn_properties.checking import allowed, judge, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Check
 from bn_properties.records import ArrayRecord, Outcome
 from bn_properties.reducing import minimise, reduce
+from bn_properties.transcript import Oracle, Transcript
 from numpy.typing import NDArray
 
 
@@ -63,7 +64,7 @@ def test_the_lectures_chain_holds_every_property(convention: object, spatial_axe
     assert convention in (CMU_HW1P1, TORCH)
     known = CMU_HW1P1 if convention is CMU_HW1P1 else TORCH
     seen = Transcript(reference_subject({}, known, spatial_axes))
-    answers = ExpectedResponses(known)
+    answers = Oracle(known)
     for prop in PROPERTIES:
         found = scan(prop, draw_cases(3, 60, spatial_axes), seen, answers)
         if spatial_axes and prop.id in ("backward.in_network", "inference.folded_linear"):
@@ -101,7 +102,7 @@ def test_the_reducer_ends_where_nothing_can_be_dropped() -> None:
 
 def test_a_wrong_variance_is_brought_to_two_rows_of_one_feature() -> None:
     wrong = reference_subject({"s": lambda t: np.sqrt(t.var) + t.eps}, CMU_HW1P1)
-    seen, answers = Transcript(wrong), ExpectedResponses(CMU_HW1P1)
+    seen, answers = Transcript(wrong), Oracle(CMU_HW1P1)
     found = scan(BY_ID["training.agreement"], draw_cases(0, 100), seen, answers)
     assert Outcome.FAIL == found.outcome
     assert found.failing is not None

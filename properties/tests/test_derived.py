@@ -9,8 +9,9 @@ from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.cases.draw import draw_cases
 from bn_properties.cases.transform import enlarge
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import ExpectedResponses, Transcript, scan
+from bn_properties.checking import scan
 from bn_properties.records import Outcome
+from bn_properties.transcript import Oracle, Transcript
 
 
 @pytest.mark.parametrize("spatial_axes", [0, 2])
@@ -36,7 +37,7 @@ def test_an_exact_batch_stays_exact_and_single_precision_stays() -> None:
 
 
 def test_the_oracle_passes_every_property_on_them() -> None:
-    seen, answers = Transcript(reference_subject({}, CMU_HW1P1)), ExpectedResponses(CMU_HW1P1)
+    seen, answers = Transcript(reference_subject({}, CMU_HW1P1)), Oracle(CMU_HW1P1)
     cases = enlarge(draw_cases(3, 33), 200)[33:]
     for prop in PROPERTIES:
         finding = scan(prop, cases, seen, answers)

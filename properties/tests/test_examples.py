@@ -9,14 +9,8 @@ from bn_diagnosis.formulas import Step
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
 from bn_properties.cases.pinned import PINNED, pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
-from bn_properties.checking import (
-    ExpectedResponses,
-    Transcript,
-    allowed,
-    asked_about,
-    describe,
-    try_case,
-)
+from bn_properties.checking import allowed, asked_about, describe, try_case
+from bn_properties.transcript import Oracle, Transcript
 
 NAMES = list(PINNED)
 
@@ -27,7 +21,7 @@ def test_the_oracle_passes_every_property_on_every_example(
     convention: Convention, spatial_axes: int
 ) -> None:
     seen = Transcript(reference_subject({}, convention, spatial_axes))
-    answers = ExpectedResponses(convention)
+    answers = Oracle(convention)
     for case in pinned_cases(spatial_axes):
         for prop in PROPERTIES if allowed(case, convention) else ():
             failing, _ = try_case(prop, case, seen, answers)
@@ -38,9 +32,9 @@ def test_the_examples_are_put_to_every_property_that_is_asked_often() -> None:
     cases = pinned_cases(0)
     for prop in PROPERTIES:
         asked = list(asked_about(prop, cases, CMU_HW1P1))
-        assert asked == (list(cases) if prop.every <= 2 else []), prop.id
+        assert asked == (list(cases) if prop.stride <= 2 else []), prop.id
     quantities = ("training", "backward", "inference", "running")
-    often = {prop.family for prop in PROPERTIES if prop.every <= 2}
+    often = {prop.family for prop in PROPERTIES if prop.stride <= 2}
     assert often.issuperset(quantities)
 
 
@@ -68,7 +62,7 @@ WRONG: dict[int, tuple[dict[str, Step], str]] = {
 def test_an_example_rejects_what_it_was_chosen_for(number: int) -> None:
     replaces, id_ = WRONG[number]
     seen = Transcript(reference_subject(replaces, CMU_HW1P1))
-    failing, _ = try_case(BY_ID[id_], pinned_cases(0)[number], seen, ExpectedResponses(CMU_HW1P1))
+    failing, _ = try_case(BY_ID[id_], pinned_cases(0)[number], seen, Oracle(CMU_HW1P1))
     assert failing is not None, NAMES[number]
 
 
@@ -99,9 +93,7 @@ RIGHT: dict[int, tuple[dict[str, Step], str]] = {
 def test_an_example_accuses_nobody_wrongly(number: int) -> None:
     replaces, id_ = RIGHT[number]
     seen = Transcript(reference_subject(replaces, CMU_HW1P1))
-    failing, ratio = try_case(
-        BY_ID[id_], pinned_cases(0)[number], seen, ExpectedResponses(CMU_HW1P1)
-    )
+    failing, ratio = try_case(BY_ID[id_], pinned_cases(0)[number], seen, Oracle(CMU_HW1P1))
     assert failing is None, NAMES[number]
     assert ratio is not None
     assert 0.0 < ratio <= 1.0, "the example does round"

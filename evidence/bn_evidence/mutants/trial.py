@@ -10,8 +10,9 @@ from bn_grading.intake.submissions import Submission, graded_file, parts_for
 from bn_grading.subject.remote import RemoteSubject, RemoteSubmission, Unusable
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Transcript, asked_about, try_case
+from bn_properties.checking import asked_about, try_case
 from bn_properties.property import Property
+from bn_properties.transcript import Transcript
 
 FIRST = (
     "training.agreement",

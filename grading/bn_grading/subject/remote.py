@@ -8,21 +8,8 @@ from typing import Any
 
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Capability, Gradient, Statistics, SubjectError
-from bn_properties.scenario import (
-    EARLIER,
-    Backward,
-    Infer,
-    LookAgain,
-    OtherLayer,
-    Population,
-    Response,
-    Scenario,
-    SetParameters,
-    Step,
-    Train,
-    failed,
-    walk,
-)
+from bn_properties.calls import EARLIER, Backward, Infer, LookAgain, OtherLayer, Population, SetParameters, Train
+from bn_properties.scenario import Response, Scenario, Step, failed, walk
 from bn_worker import wire
 
 from bn_grading.courses.model import Course, Part
@@ -324,8 +311,8 @@ def _frames(
         if (value := getattr(setup, name)) is not None
     }
     requests: list[Request] = [({"op": "construct", "part": part, "setup": scalars}, arrays)]
-    for number, step in enumerate(scenario.steps):
-        asked = _requests(step, isinstance(_following(scenario.steps[number:]), Backward))
+    for number, step in enumerate(scenario.calls):
+        asked = _requests(step, isinstance(_following(scenario.calls[number:]), Backward))
         if asked[0][0]["op"] in without and not isinstance(step, Backward):
             break
         requests += [request for request in asked if request[0]["op"] not in without]

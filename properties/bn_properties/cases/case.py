@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from functools import cached_property, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bn_properties.calls import Infer, Train
 from bn_properties.protocol import AnyArray, Setup
-from bn_properties.scenario import Infer, Scenario, Train
+from bn_properties.scenario import Scenario
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 Regime = Literal[
     "exact",
@@ -62,7 +64,7 @@ class Case:
     """Further batches for sequences of steps; other batch sizes. None in a reduced case."""
     probe: AnyArray
     """What inference is asked about."""
-    example: bool = False
+    pinned: bool = False
     """Whether it was chosen, not drawn."""
 
     @property
@@ -115,15 +117,9 @@ class Case:
         return Scenario(self.parameters, (first, Infer(self.probe), *others))
 
     @cached_property
-    def _kept(self) -> dict[str, Any]:
+    def _derived(self) -> dict[object, Any]:
+        """What `per_case` functions have made of it."""
         return {}
-
-    def once(self, name: str, build: Callable[[], T]) -> T:
-        """Return what `build` gives, built once a case: its scenarios serve every submission."""
-        if name not in self._kept:
-            self._kept[name] = build()
-        found: T = self._kept[name]
-        return found
 
     def arrays(self) -> tuple[AnyArray, ...]:
         """All arrays, in a fixed order."""
@@ -137,6 +133,20 @@ class Case:
             *self.more,
             self.probe,
         )
+
+
+def per_case(build: Callable[Concatenate[Case, P], T]) -> Callable[Concatenate[Case, P], T]:
+    """Make `build` work once for each case and arguments: its scenarios serve every submission."""
+
+    @wraps(build)
+    def kept(case: Case, /, *args: P.args, **keywords: P.kwargs) -> T:
+        key = (build, args, tuple(keywords.items()))
+        if key not in case._derived:
+            case._derived[key] = build(case, *args, **keywords)
+        found: T = case._derived[key]
+        return found
+
+    return kept
 
 
 def splitmix(start: int, count: int) -> NDArray[np.uint64]:

@@ -40,7 +40,7 @@ def _case(shape: tuple[int, ...], dtype: Any = np.float64) -> Case:
         running_var=(number % 3 + 1.0) / 2,
         more=(batch(3, 3), batch(4, 2)),
         probe=batch(5, 2),
-        example=True,
+        pinned=True,
     )
 
 

@@ -6,51 +6,53 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bn_properties.cases.case import Case
-from bn_properties.property import Ask, Check, invariant, no_edits, widen
-from bn_properties.protocol import AnyArray, SubjectError
-from bn_properties.scenario import (
+from bn_properties.calls import (
     EARLIER,
-    SYMBOLS,
     Backward,
     Infer,
     LookAgain,
     OtherLayer,
-    Quantity,
-    Scenario,
     SetParameters,
     Train,
 )
+from bn_properties.cases.case import Case, per_case
+from bn_properties.property import Ask, Check, compare, no_edits, states, widen
+from bn_properties.protocol import GRADIENTS, STATISTICS, SYMBOLS, AnyArray, Quantity, SubjectError
+from bn_properties.scenario import Scenario
 
 _CALLER = "the caller still needs its arrays"
-_GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
+_GRADIENTS_HOLD = (
+    "backward.input_gradient",
+    "backward.gamma_gradient",
+    "backward.beta_gradient",
+)
 
 
+@per_case
 def _life(case: Case) -> Scenario:
     """Return training, inference, other parameters, both again; and once more, moved in place."""
     first, probe = Train(case.x, case.grad), Infer(case.probe)
     turned = Train(case.x[::-1] * -2, case.grad[::-1])
     moved = SetParameters(case.gamma + 1, case.beta - 2)
     again = SetParameters(case.gamma * 2, case.beta + 1, in_place=True)
-    steps = (first, probe, moved, probe, turned, probe, again, probe, first)
-    return Scenario(case.full_setup, steps)
+    calls = (first, probe, moved, probe, turned, probe, again, probe, first)
+    return Scenario(case.full_setup, calls)
 
 
 def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
     scenarios = [case.training, case.inference]
-    if case.index % 10 == 0 and not case.example:
-        scenarios.append(case.once("life", lambda: _life(case)))
+    if case.index % 10 == 0 and not case.pinned:
+        scenarios.append(_life(case))
     for scenario in scenarios:
-        seen = ask.seen(scenario)
         edited: frozenset[str] = frozenset()
-        for step, each in zip(scenario.steps, seen, strict=True):
-            if not isinstance(step, SetParameters):
-                each.array("out")
-            edited |= each.edited & names
+        for call, response in zip(scenario.calls, ask.response(scenario), strict=True):
+            if not isinstance(call, SetParameters):
+                response.array("out")
+            edited |= response.edited & names
         yield no_edits(edited)
 
 
-@invariant(
+@states(
     "hygiene.input_unmodified",
     equation=r"z, G \text{ after the call} = z, G \text{ before}",
     source=_CALLER,
@@ -60,7 +62,7 @@ def input_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     yield from _unedited(case, ask, frozenset({"input", "upstream gradient", EARLIER}))
 
 
-@invariant(
+@states(
     "hygiene.parameters_unmodified",
     equation=r"\gamma, \beta \text{ after the call} = \gamma, \beta \text{ before}",
     source="the optimiser moves the parameters, not the layer",
@@ -70,34 +72,40 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     yield from _unedited(case, ask, frozenset({"gamma", "beta"}))
 
 
-@invariant(
+@states(
     "hygiene.output_kept",
     equation=r"\hat z^{(1)} \text{ after the second step} = \hat z^{(1)} \text{ before}",
     source=_CALLER,
-    every=10,
+    stride=10,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
     """What was returned does not change when its gradient is computed, or other batches come, in either mode."""  # noqa: E501
-    other = case.x[::-1] * -2
-    turned, more = Train(other, case.grad[::-1]), Train(other + 1, case.grad)
-    steps = (Train(case.x), Backward(case.grad), turned, more, turned)
-    scenario = case.once(
-        "looked at again",
-        lambda: Scenario(case.full_setup, (*steps, LookAgain(), LookAgain("backward"))),
-    )
-    seen = ask.seen(scenario)
-    gradient = seen[1].array("dz")
-    yield _kept("output", seen[5].array("out"), seen[0].array("out"))
-    yield _kept("dz", seen[6].array("dz"), gradient)
-    calls = (Infer(case.x), Train(other), Infer(other), Infer(other + 1), LookAgain("infer"))
-    predicted = case.once("inference again", lambda: Scenario(case.full_setup, calls))
-    shown = ask.seen(predicted)
+    again, predicted, between = _looked_at_again(case)
+    shown = ask.response(again)
+    gradient = shown[1].array("dz")
+    yield _kept("output", shown[5].array("out"), shown[0].array("out"))
+    yield _kept("dz", shown[6].array("dz"), gradient)
+    shown = ask.response(predicted)
     yield _kept("inference output", shown[4].array("out"), shown[0].array("out"))
-    between = (Train(case.x), Backward(case.grad), Infer(other), Infer(other + 1), LookAgain())
-    both = case.once("inference after", lambda: Scenario(case.full_setup, between))
-    shown = ask.seen(both)
+    shown = ask.response(between)
     shown[2].array("out")
     yield _kept("training output", shown[4].array("out"), shown[0].array("out"))
+
+
+@per_case
+def _looked_at_again(case: Case) -> tuple[Scenario, Scenario, Scenario]:
+    """Return a second look after training, after inference, and at the one after the other."""
+    other = case.x[::-1] * -2
+    turned, more = Train(other, case.grad[::-1]), Train(other + 1, case.grad)
+    first, back = Train(case.x), Backward(case.grad)
+    looks = LookAgain(), LookAgain("backward", "dz")
+    lives = (
+        (first, back, turned, more, turned, *looks),
+        (Infer(case.x), Train(other), Infer(other), Infer(other + 1), LookAgain("infer")),
+        (first, back, Infer(other), Infer(other + 1), LookAgain()),
+    )
+    again, predicted, between = (Scenario(case.full_setup, calls) for calls in lives)
+    return again, predicted, between
 
 
 def _kept(what: str, again: AnyArray, first: AnyArray) -> Check:
@@ -111,160 +119,138 @@ def _equal(what: str, again: AnyArray, first: AnyArray) -> Check:
     return Check(what, np.where(both, 0.0, second), np.where(both, 0.0, kept), None)
 
 
-@invariant(
+@states(
     "hygiene.current_parameters",
     equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
     source="an optimiser moves the parameters between two steps",
     presupposes=("training.agreement", "backward.input_gradient", "inference.after_training"),
-    every=10,
+    stride=10,
 )
 def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     """After the parameters were changed, outputs of both modes and gradients are computed with the new ones."""  # noqa: E501
-    scenario = case.once("life", lambda: _life(case))
-    seen, answers = ask.seen(scenario), ask.answer(scenario)
-    trained: tuple[Quantity, ...] = ("out", *_GRADIENTS)
-    calls = (
-        (4, "training with other parameters", trained),
-        (3, "inference with other parameters", trained[:1]),
-        (7, "inference with parameters changed in place", trained[:1]),
-        (8, "training with parameters changed in place", trained),
+    calls: tuple[tuple[int, str, tuple[Quantity, ...]], ...] = (
+        (4, "training with other parameters", ("out", *GRADIENTS)),
+        (3, "inference with other parameters", ("out",)),
+        (7, "inference with parameters changed in place", ("out",)),
+        (8, "training with parameters changed in place", ("out", *GRADIENTS)),
     )
-    for step, mode, quantities in calls:
-        for quantity in quantities:
-            yield Check(
-                f"{SYMBOLS[quantity]} in {mode}",
-                seen[step].array(quantity),
-                answers[step].expected[quantity],
-                answers[step].bound(quantity),
-            )
+    for call, mode, quantities in calls:
+        yield from compare(ask, _life(case), quantities, call=call, name=f"{{}} in {mode}")
 
 
-@invariant(
+@states(
     "hygiene.layers_independent",
     equation=r"\mathrm{layer}_1 \text{ is the same whatever } \mathrm{layer}_2 \text{ does}",
     source="a network holds many layers of one class",
-    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
-    every=10,
+    presupposes=_GRADIENTS_HOLD,
+    stride=10,
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """Two layers share no state: whatever another one is asked, this one stays as it is."""
     if not case.more:
         return
-    steps = (Train(case.x), OtherLayer(case.more[0]), Backward(case.grad), Train(case.more[0]))
-    scenario = case.once("two layers", lambda: Scenario(case.parameters, steps))
-    seen, want = ask.seen(scenario), ask.answer(scenario)
-    for quantity in _GRADIENTS:
-        yield Check(
-            f"{SYMBOLS[quantity]} after another layer trained",
-            seen[2].array(quantity),
-            want[2].expected[quantity],
-            want[2].bound(quantity),
-        )
-    statistics: tuple[Quantity, ...] = ("running_mean", "running_var")
-    for quantity in statistics:
-        if quantity in want[3].expected:
-            yield Check(
-                f"{SYMBOLS[quantity]} after another layer trained",
-                seen[3].array(quantity),
-                want[3].expected[quantity],
-                want[3].bound(quantity),
-            )
-    other = case.more[0]
-    differentiated = OtherLayer(other, np.ones_like(other))
-    rereads = (LookAgain("dgamma"), LookAgain("dbeta"))
-    gradients = case.once(
-        "two layers' gradients",
-        lambda: Scenario(case.full_setup, (Train(case.x, case.grad), differentiated, *rereads)),
-    )
-    shown = ask.seen(gradients)
-    for step in (2, 3):
-        name = rereads[step - 2].quantity
-        yield _kept(SYMBOLS[name], shown[step].array(name), shown[0].array(name))
-    calls = (Train(case.x), Infer(case.probe), OtherLayer(other, None, case.probe))
-    inferring = case.once(
-        "two layers infer", lambda: Scenario(case.full_setup, (*calls, Infer(case.probe)))
-    )
-    _, inferred, _, again = ask.seen(inferring)
-    missing = inferred.answers["out"]
+    trained, differentiated, inferred = _two_layers(case)
+    name = "{} after another layer trained"
+    yield from compare(ask, trained, GRADIENTS, call=2, name=name)
+    yield from compare(ask, trained, STATISTICS, call=3, name=name)
+    shown = ask.response(differentiated)
+    for call, quantity in ((2, GRADIENTS[1]), (3, GRADIENTS[2])):
+        yield _kept(SYMBOLS[quantity], shown[call].array(quantity), shown[0].array(quantity))
+    _, before, _, after = ask.response(inferred)
+    missing = before.values["out"]
     if not (isinstance(missing, SubjectError) and missing.failure == "not_implemented"):
         what = "inference after another layer trained"
-        yield _equal(what, again.array("out"), inferred.array("out"))
+        yield _equal(what, after.array("out"), before.array("out"))
 
 
-@invariant(
+@per_case
+def _two_layers(case: Case) -> tuple[Scenario, Scenario, Scenario]:
+    """Return lives in which another layer trains, differentiates, and infers in between."""
+    other, probe = case.more[0], Infer(case.probe)
+    trained = (Train(case.x), OtherLayer(other), Backward(case.grad), Train(other))
+    looks = LookAgain("backward", "dgamma"), LookAgain("backward", "dbeta")
+    differentiated = (Train(case.x, case.grad), OtherLayer(other, np.ones_like(other)), *looks)
+    inferred = (Train(case.x), probe, OtherLayer(other, None, case.probe), probe)
+    return (
+        Scenario(case.parameters, trained),
+        Scenario(case.full_setup, differentiated),
+        Scenario(case.full_setup, inferred),
+    )
+
+
+@per_case
+def _repeated(case: Case) -> Scenario:
+    call = Train(case.x, case.grad)
+    return Scenario(case.full_setup, (call, call))
+
+
+@states(
     "hygiene.repeatable",
     equation=r"f(z) = f(z)",
     source="nothing in batch norm is random; training output depends on the batch alone",
-    every=5,
+    stride=5,
 )
 def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
     """The same batch again gives the same output and the same gradients, to the last bit: nothing adds up from call to call."""  # noqa: E501
-    step = Train(case.x, case.grad)
-    scenario = case.once("repeated", lambda: Scenario(case.full_setup, (step, step)))
-    first, second = ask.seen(scenario)
-    quantities: tuple[Quantity, ...] = ("out", *_GRADIENTS)
-    for quantity in quantities:
+    first, second = ask.response(_repeated(case))
+    for quantity in ("out", *GRADIENTS):
         kept = widen(first.array(quantity))
         if not np.isfinite(kept).all():
             return  # agreement says so; NaN is not equal to itself
         yield Check(f"{SYMBOLS[quantity]} again", second.array(quantity), kept, None)
 
 
-@invariant(
+@states(
     "hygiene.cache_kept",
     equation=r"\mathrm{backward}(G) = \mathrm{backward}(G)",
     source="what forward kept belongs to every backward that asks for it: two backward passes are "
     "compared on one cache",
-    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
-    every=5,
+    presupposes=_GRADIENTS_HOLD,
+    stride=5,
 )
 def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
     """A second backward for the same forward gives the same gradients, to the last bit: the first one edits nothing that forward kept."""  # noqa: E501
-    other = case.grad[::-1] + case.grad.dtype.type(1)
-    steps = (Train(case.x, case.grad), Backward(case.grad), Backward(other))
-    scenario = case.once("backward twice", lambda: Scenario(case.full_setup, steps))
-    first, second, third = ask.seen(scenario)
-    for quantity in _GRADIENTS:
-        kept, again = widen(first.array(quantity)), second.answers[quantity]
+    scenario = _backward_twice(case)
+    first, second, _ = ask.response(scenario)
+    for quantity in GRADIENTS:
+        kept, again = widen(first.array(quantity)), second.values[quantity]
         if isinstance(again, SubjectError) and again.failure == "raised":
-            ask.withdraw(scenario)  # it gave its memory back, and says so
+            ask.retract(scenario)  # it gave its memory back, and says so
             return
         if not np.isfinite(kept).all():
             return  # agreement says so; NaN is not equal to itself
         yield Check(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept, None)
-    want = ask.answer(scenario)[2]
-    for quantity in _GRADIENTS:
-        yield Check(
-            f"{SYMBOLS[quantity]} of another upstream gradient",
-            third.array(quantity),
-            want.expected[quantity],
-            want.bound(quantity),
-        )
+    name = "{} of another upstream gradient"
+    yield from compare(ask, scenario, GRADIENTS, call=2, name=name)
 
 
-@invariant(
+@per_case
+def _backward_twice(case: Case) -> Scenario:
+    other = case.grad[::-1] + case.grad.dtype.type(1)
+    calls = (Train(case.x, case.grad), Backward(case.grad), Backward(other))
+    return Scenario(case.full_setup, calls)
+
+
+@states(
     "hygiene.latest_forward",
     equation=r"\mathrm{backward}(G) \text{ belongs to the latest forward}",
     source="a layer is trained batch after batch",
-    presupposes=("backward.input_gradient", "backward.gamma_gradient", "backward.beta_gradient"),
-    every=5,
+    presupposes=_GRADIENTS_HOLD,
+    stride=5,
 )
 def latest_forward(case: Case, ask: Ask) -> Iterator[Check]:
     """After another batch, the gradients are those of the latest batch, and of it alone."""
     if not case.more:
         return
+    yield from compare(ask, _third_batch(case), GRADIENTS, call=2, name="{} of the latest batch")
+
+
+@per_case
+def _third_batch(case: Case) -> Scenario:
     other = case.more[0]
     unasked = Train(case.x[::-1] * -2)  # no gradient is asked of this one
-    steps = (Train(other, np.ones_like(other)), unasked, Train(case.x, case.grad))
-    scenario = case.once("third batch", lambda: Scenario(case.full_setup, steps))
-    seen, want = ask.seen(scenario)[2], ask.answer(scenario)[2]
-    for quantity in _GRADIENTS:
-        yield Check(
-            f"{SYMBOLS[quantity]} of the latest batch",
-            seen.array(quantity),
-            want.expected[quantity],
-            want.bound(quantity),
-        )
+    calls = (Train(other, np.ones_like(other)), unasked, Train(case.x, case.grad))
+    return Scenario(case.full_setup, calls)
 
 
 PROPERTIES = (

@@ -3,130 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from bn_oracle.arrays import Array
 
-from bn_properties.cases.case import Case, small_integers
+from bn_properties.calls import Train
+from bn_properties.cases.case import Case, per_case, small_integers
+from bn_properties.families.training_relations import FACTOR, reversed_rows, scaled
 from bn_properties.property import (
     Ask,
     Check,
+    dot_room,
     feature_sum,
-    invariant,
-    spread,
+    roundings,
+    states,
     widen,
 )
-from bn_properties.scenario import SYMBOLS, Quantity, Scenario, Train
+from bn_properties.protocol import GRADIENTS, SYMBOLS
+from bn_properties.scenario import Scenario
+from bn_properties.transcript import Oracle
 
+IOFFE = "Ioffe & Szegedy 2015, §3"
+OUTPUT_HOLDS = ("training.agreement", "training.uses_eps", "training.duplicated_batch")
 BACKWARD = (
-    "training.agreement",
-    "training.uses_eps",
-    "training.duplicated_batch",
+    *OUTPUT_HOLDS,
     "backward.input_gradient",
     "backward.gamma_gradient",
     "backward.beta_gradient",
 )
-UNIT = 2.0**-53
-GRADIENTS: tuple[Quantity, ...] = ("dz", "dgamma", "dbeta")
 
 
+@per_case
 def _second(case: Case) -> Array:
     """Return another upstream gradient, of small integers."""
     return small_integers(case.index + 1, case.x.shape)
 
 
-def _other_gradients(case: Case) -> tuple[Scenario, Scenario]:
-    """Return the case's training with the upstream gradient H, and with 2G + H."""
-    other = _second(case)
-    upstreams = (other, 2 * widen(case.grad) + other)
-    first, second = (
-        Scenario(case.full_setup, (Train(case.x, grad.astype(case.x.dtype)),)) for grad in upstreams
-    )
-    return first, second
+@per_case
+def _with_upstream(case: Case, times_first: int) -> Scenario:
+    """Return the case's training with a multiple of G, plus H, as the upstream gradient.
+
+    Drawn ones are integers, or exact multiples of one power of two, so that the sum is exact.
+    """
+    grad = times_first * widen(case.grad) + _second(case)
+    return Scenario(case.full_setup, (Train(case.x, grad.astype(case.x.dtype)),))
 
 
-@invariant(
+@states(
     "backward.linear_in_upstream",
     equation=r"\mathrm{backward}(2G + H) = 2\,\mathrm{backward}(G) + \mathrm{backward}(H)",
     source="a derivative is linear in what it is applied to",
     presupposes=BACKWARD,
-    every=10,
+    stride=10,
 )
 def linear_in_upstream(case: Case, ask: Ask) -> Iterator[Check]:
     """All three gradients are linear in the upstream gradient."""
-    alone, both = case.once("other gradients", lambda: _other_gradients(case))
-    base, first, second = (ask.answer(s)[0] for s in (case.training, alone, both))
-    seen = [ask.seen(s)[0] for s in (case.training, alone, both)]
+    alone, both = _with_upstream(case, 0), _with_upstream(case, 2)
+    wanted = [ask.expected(scenario)[0] for scenario in (case.training, alone, both)]
+    shown = [ask.response(scenario)[0] for scenario in (case.training, alone, both)]
     for quantity in GRADIENTS:
-        reference = 2 * widen(seen[0].array(quantity)) + widen(seen[1].array(quantity))
-        room = 2 * base.bound(quantity) + first.bound(quantity) + second.bound(quantity)
-        size = 2 * np.abs(base.expected[quantity]) + np.abs(first.expected[quantity]) + room
-        yield Check(
-            f"{SYMBOLS[quantity]} of 2G + H",
-            seen[2].array(quantity),
-            reference,
-            room + 4 * UNIT * size,
-        )
+        base, first, second = (each.bound(quantity) for each in wanted)
+        reference = 2 * widen(shown[0].array(quantity)) + widen(shown[1].array(quantity))
+        size = 2 * (np.abs(wanted[0].values[quantity]) + base)
+        size = size + np.abs(wanted[1].values[quantity]) + first
+        # The sum rounds once; doubling is exact.
+        room = 2 * base + first + second + roundings(1) * size
+        yield Check(f"{SYMBOLS[quantity]} of 2G + H", shown[2].array(quantity), reference, room)
 
 
-@invariant(
+@per_case
+def _constant_gradient(case: Case) -> Scenario:
+    return Scenario(case.full_setup, (Train(case.x, np.full_like(case.x, 3)),))
+
+
+@states(
     "backward.constant_upstream",
     equation=r"G_i = c \Rightarrow \frac{\partial\mathrm{Div}}{\partial z_i} = 0",
     source="Σẑ = Bβ whatever the batch is",
     presupposes=BACKWARD,
-    every=5,
+    stride=5,
 )
 def constant_upstream(case: Case, ask: Ask) -> Iterator[Check]:
     """An upstream gradient that is the same for the whole batch moves no input: the mean takes it away."""  # noqa: E501
-    scenario = case.once(
-        "constant gradient",
-        lambda: Scenario(case.full_setup, (Train(case.x, np.full_like(case.x, 3)),)),
-    )
-    got = ask.seen(scenario)[0].array("dz")
-    room = ask.answer(scenario)[0].bound("dz")
+    scenario = _constant_gradient(case)
+    got = ask.response(scenario)[0].array("dz")
+    room = ask.expected(scenario)[0].bound("dz")
     yield Check("dz for constant G", got, np.zeros(case.x.shape), room)
 
 
-@invariant(
+@states(
     "backward.self_adjoint",
     equation=r"\langle v, J w \rangle = \langle J v, w \rangle",
     source="J = (γ/s)(I − 11ᵀ/B − uuᵀ/B) is symmetric",
     presupposes=BACKWARD,
-    every=5,
+    stride=5,
 )
 def self_adjoint(case: Case, ask: Ask) -> Iterator[Check]:
     """The influence of instance i on instance j equals that of j on i."""
-    alone, _ = case.once("other gradients", lambda: _other_gradients(case))
+    alone = _with_upstream(case, 0)
     grad, other = widen(case.grad), _second(case)
-    base, first = ask.answer(case.training)[0], ask.answer(alone)[0]
-    left = feature_sum(other * widen(ask.seen(case.training)[0].array("dz")))
-    right = feature_sum(grad * widen(ask.seen(alone)[0].array("dz")))
-    room = feature_sum(
-        spread(base.bound("dz") * (1 + case.batch_size * UNIT), other)
-        + spread(first.bound("dz") * (1 + case.batch_size * UNIT), grad)
-        + case.batch_size * 2 * UNIT * np.abs(other * base.expected["dz"])
-        + case.batch_size * 2 * UNIT * np.abs(grad * first.expected["dz"])
-    )
+    base, first = ask.expected(case.training)[0], ask.expected(alone)[0]
+    left = feature_sum(other * widen(ask.response(case.training)[0].array("dz")))
+    right = feature_sum(grad * widen(ask.response(alone)[0].array("dz")))
+    room = dot_room(base.values["dz"], base.bound("dz"), other)
+    room = room + dot_room(first.values["dz"], first.bound("dz"), grad)
     yield Check("⟨H, dz(G)⟩", left, right, room)
 
 
-@invariant(
+@states(
     "backward.row_permutation",
     equation=r"\mathrm{backward}(PG; Pz) = P\,\mathrm{backward}(G; z)",
     source="the batch has no order",
     presupposes=BACKWARD,
-    every=5,
+    stride=5,
 )
 def row_permutation(case: Case, ask: Ask) -> Iterator[Check]:
     """Reversing the order of the batch reverses dz, and leaves dγ and dβ alone."""
-    scenario = case.once(
-        "reversed", lambda: Scenario(case.full_setup, (Train(case.x[::-1], case.grad[::-1]),))
-    )
-    base, seen = ask.seen(case.training)[0], ask.seen(scenario)[0]
-    want = ask.answer(case.training)[0]
+    base = ask.response(case.training)[0]
+    turned = ask.response(reversed_rows(case))[0]
+    want = ask.expected(case.training)[0]
     for quantity in GRADIENTS:
-        got = seen.array(quantity)
+        got = turned.array(quantity)
         yield Check(
             f"{SYMBOLS[quantity]} of the reversed batch",
             got[::-1] if quantity == "dz" else got,
@@ -135,19 +132,24 @@ def row_permutation(case: Case, ask: Ask) -> Iterator[Check]:
         )
 
 
-@invariant(
+@per_case
+def _doubled(case: Case) -> Scenario:
+    call = Train(np.concatenate([case.x, case.x]), np.concatenate([case.grad, case.grad]))
+    return Scenario(case.full_setup, (call,))
+
+
+@states(
     "backward.duplicated_batch",
     equation=r"\mathrm{backward}(G \oplus G; z \oplus z) = (dz \oplus dz,\ 2\,d\gamma,\ 2\,d\beta)",
     source="the means over the batch stay, the sums double",
     presupposes=BACKWARD,
-    every=5,
+    stride=5,
 )
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     """Feeding every instance twice doubles dγ and dβ and leaves each dz alone: the first two are sums, not means."""  # noqa: E501
-    step = Train(np.concatenate([case.x, case.x]), np.concatenate([case.grad, case.grad]))
-    scenario = case.once("doubled with gradient", lambda: Scenario(case.full_setup, (step,)))
-    base, want = ask.answer(case.training)[0], ask.answer(scenario)[0]
-    seen, first = ask.seen(scenario)[0], ask.seen(case.training)[0]
+    scenario = _doubled(case)
+    base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
+    twice, first = ask.response(scenario)[0], ask.response(case.training)[0]
     for quantity in GRADIENTS:
         reference, room = widen(first.array(quantity)), base.bound(quantity)
         if quantity == "dz":
@@ -156,34 +158,31 @@ def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
             reference, room = 2 * reference, 2 * room
         yield Check(
             f"{SYMBOLS[quantity]} of the doubled batch",
-            seen.array(quantity),
+            twice.array(quantity),
             reference,
             room + want.bound(quantity),
         )
 
 
-@invariant(
+@states(
     "backward.inverse_scale",
     equation=r"\frac{\partial\mathrm{Div}}{\partial(az)} = \frac{1}{|a|}"
     r"\frac{\partial\mathrm{Div}}{\partial z} \quad\text{with } a^2\epsilon",
     source="Ioffe & Szegedy 2015, §3.3, with ε scaled along",
     presupposes=BACKWARD,
-    every=5,
+    stride=5,
 )
 def inverse_scale(case: Case, ask: Ask) -> Iterator[Check]:
     """Scaling the input by a, and ε by a², divides the input gradient by |a|: large weights get small steps."""  # noqa: E501
-    factor = -4.0
-    setup = replace(case.full_setup, eps=case.eps * factor * factor)
-    step = Train(case.x * case.x.dtype.type(factor), case.grad)
-    scenario = case.once("scaled with gradient", lambda: Scenario(setup, (step,)))
-    base, want = ask.answer(case.training)[0], ask.answer(scenario)[0]
-    got = ask.seen(scenario)[0].array("dz")
-    reference = widen(ask.seen(case.training)[0].array("dz")) / abs(factor)
-    room = base.bound("dz") / abs(factor) + want.bound("dz")
+    scenario = scaled(case, backward=True)
+    base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
+    got = ask.response(scenario)[0].array("dz")
+    reference = widen(ask.response(case.training)[0].array("dz")) / abs(FACTOR)
+    room = base.bound("dz") / abs(FACTOR) + want.bound("dz")
     yield Check("dz of −4z with 16ε", got, reference, room)
 
 
-@invariant(
+@states(
     "backward.parameter_gradients_apart",
     equation=r"d\gamma = \sum_i G_i u_i \quad\text{and not}\quad \sum_i G_i = d\beta",
     source="the most frequent mistake in one course's submissions",
@@ -191,62 +190,59 @@ def inverse_scale(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def parameter_gradients_apart(case: Case, ask: Ask) -> Iterator[Check]:
     """dγ is not dβ: neither stands where the other belongs."""
-    want = ask.answer(case.training)[0]
-    gamma, beta = want.expected["dgamma"], want.expected["dbeta"]
+    want = ask.expected(case.training)[0]
+    gamma, beta = want.values["dgamma"], want.values["dbeta"]
     room = want.bound("dgamma") + want.bound("dbeta")
-    apart = np.abs(gamma - beta) > 4 * room
+    # What lies within room of β's gradient is then further than that from γ's.
+    apart = np.abs(gamma - beta) > 2 * room
     if not apart.any():
         return
-    seen = ask.seen(case.training)[0]
-    got_gamma, got_beta = widen(seen.array("dgamma")), widen(seen.array("dbeta"))
+    shown = ask.response(case.training)[0]
+    got_gamma, got_beta = widen(shown.array("dgamma")), widen(shown.array("dbeta"))
     # Where each equals the other's right value, they are exchanged.
     exchanged = apart & (np.abs(got_gamma - beta) <= room) & (np.abs(got_beta - gamma) <= room)
-    shown = np.where(exchanged, got_gamma, gamma)
-    yield Check("dγ, where it is what dβ should be", shown, gamma, room)
+    instead = np.where(exchanged, got_gamma, gamma)
+    yield Check("dγ, where it is what dβ should be", instead, gamma, room)
 
 
-@invariant(
+@states(
     "backward.in_network",
     equation=r"\frac{\partial\mathrm{Div}}{\partial W} = x^\top"
     r"\frac{\partial\mathrm{Div}}{\partial z}, \quad z = xW + b, \quad"
     r"\frac{\partial\mathrm{Div}}{\partial b} = 0",
     source="the lecture's two-hidden-layer network: BN between the affine map and the activation",
     presupposes=BACKWARD,
-    every=10,
+    stride=10,
 )
 def in_network(case: Case, ask: Ask) -> Iterator[Check]:
     """In a network, the gradient reaches the weights before batch norm, and their bias gets none."""  # noqa: E501
     if case.x.ndim > 2:
         return
+    inputs, scenario = _network(case, ask.oracle)
+    rows = len(inputs)
+    want = ask.expected(scenario)[0]
+    got = widen(ask.response(scenario)[0].array("dz"))
+    dz, bound = want.values["dz"], want.bound("dz")
+    # Each product of x and dz, and the sum over the rows, rounds; on either side.
+    judged = np.isfinite(bound).all(axis=0)
+    error = np.where(np.isinf(bound), 0.0, bound)
+    room = np.abs(inputs).T @ (error + 2 * roundings(rows) * (np.abs(dz) + error))
+    room = np.where(judged, room, np.inf)
+    yield Check("∂Div/∂W", inputs.T @ got, inputs.T @ dz, room)
+    room = dot_room(dz, bound, np.ones(dz.shape))
+    yield Check("∂Div/∂b", feature_sum(got), np.zeros(case.features), room)
+
+
+@per_case
+def _network(case: Case, oracle: Oracle) -> tuple[Array, Scenario]:
+    """Return inputs x of a linear layer (N, 3), and training on xW with a network's gradient.
+
+    Behind it tanh and a mean square: the upstream gradient is that of a real network.
+    """
     rows = max(2, len(case.x) % 8)
     inputs = small_integers(case.index, (rows, 3))
     z = (inputs @ small_integers(case.index + 7, (3, case.features)) / 4).astype(case.x.dtype)
-    plain = Scenario(case.full_setup, (Train(z),))
-    out = case.once("network", lambda: plain)
-    # Behind it tanh and a mean square: the upstream gradient is that of a real network.
-    hidden = np.tanh(ask.answer(out)[0].expected["out"])
+    out = oracle(Scenario(case.full_setup, (Train(z),)))[0].values["out"]
+    hidden = np.tanh(out)
     grad = (2 * (hidden - 0.5) * (1 - hidden**2) / hidden.size).astype(case.x.dtype)
-    scenario = case.once(
-        "network with gradient", lambda: Scenario(case.full_setup, (Train(z, grad),))
-    )
-    want = ask.answer(scenario)[0]
-    got = widen(ask.seen(scenario)[0].array("dz"))
-    weights = inputs.T @ got
-    room = np.abs(inputs).T @ np.where(np.isinf(want.bound("dz")), 0.0, want.bound("dz"))
-    size = np.abs(inputs).T @ np.abs(want.expected["dz"])
-    room = np.where(np.isinf(want.bound("dz")).any(axis=0), np.inf, room + 2 * rows * UNIT * size)
-    yield Check("∂Div/∂W", weights, inputs.T @ want.expected["dz"], room)
-    total = feature_sum(want.bound("dz") + rows * UNIT * np.abs(want.expected["dz"]))
-    yield Check("∂Div/∂b", feature_sum(got), np.zeros(case.features), total)
-
-
-PROPERTIES = (
-    parameter_gradients_apart,
-    linear_in_upstream,
-    constant_upstream,
-    self_adjoint,
-    row_permutation,
-    duplicated_batch,
-    inverse_scale,
-    in_network,
-)
+    return inputs, Scenario(case.full_setup, (Train(z, grad),))

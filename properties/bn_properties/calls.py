@@ -1,0 +1,296 @@
+"""The kinds of call: how each is run on a layer, what it gives, and how it is told.
+
+A call is what a person would name as one step; it consists of *operations*, each of which is one
+method of a layer and one message to a worker. A new kind of call is a new class here: nothing else
+distinguishes them, but for the properties that put them into scenarios.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from bn_properties.protocol import (
+    FORWARD,
+    GRADIENTS,
+    POPULATION,
+    SYMBOLS,
+    AnyArray,
+    Gradient,
+    Layer,
+    Moment,
+    Quantity,
+    Statistics,
+    SubjectError,
+    T,
+)
+
+Values = Mapping[Quantity, T | SubjectError]
+"""What an operation gave: each quantity, or why it is missing."""
+
+EARLIER = "what an earlier call was given"
+"""How an edit of an array of the caller's is told when another call has made it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One method of a layer, with its arguments."""
+
+    name: str
+    """The method's name, and the message's."""
+    run: Callable[[Layer[Any], Mapping[str, AnyArray]], Values[Any]]
+    """Call the method with the arrays, by name, and name what it gives."""
+    gives: tuple[Quantity, ...] = ()
+    arrays: Mapping[str, AnyArray] = field(default_factory=dict)
+    options: Mapping[str, bool | str] = field(default_factory=dict)
+    like: tuple[int, ...] = ()
+    """The shape of the batch that the results belong to."""
+    lends: str = ""
+    """How an edit of the arrays is told; empty where the layer may keep them."""
+    essential: Quantity | None = None
+    """What must be given for the scenario to go on."""
+    goes_on: bool = False
+    """Whether a layer that raises here is asked what follows, all the same."""
+
+
+class Told(NamedTuple):
+    """A call as a counterexample shows it: its name, what went in, which quantities came out."""
+
+    name: str
+    inputs: Mapping[str, AnyArray]
+    gives: tuple[Quantity, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Call(ABC):
+    """One step of a scenario."""
+
+    effect: ClassVar[Literal["none", "trains", "differentiates"]] = "none"
+    """What it does with the forward pass that a backward belongs to."""
+    of_batches: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold a batch, or several, or None."""
+
+    @abstractmethod
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return its operations; `before` and `after` are the scenario's other calls."""
+
+    @abstractmethod
+    def told(self) -> tuple[Told, ...]:
+        """Return how it is told, in the order of what happens."""
+
+    def with_batches(self, change: Callable[[AnyArray], AnyArray]) -> Self:
+        """Return the same call with `change` applied to every batch in it."""
+        changed: dict[str, Any] = {}
+        for name in self.of_batches:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                changed[name] = tuple(change(batch) for batch in value)
+            elif value is not None:
+                changed[name] = change(value)
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True, eq=False)
+class Train(Call):
+    """A training-mode forward of `x` (N, C, …), then, when `grad` is given, a backward of it."""
+
+    x: AnyArray
+    grad: AnyArray | None = None
+    effect = "trains"
+    of_batches = ("x", "grad")
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the forward, which is told whether a backward will follow, and the backward."""
+        effects = [call.effect for call in after if call.effect != "none"]
+        follows = self.grad is not None or effects[:1] == ["differentiates"]
+        return (_forward("train", self.x, follows), *_backward("backward", self.grad))
+
+    def told(self) -> tuple[Told, ...]:
+        """Return the forward and the backward."""
+        return (Told("train", {"z": self.x}, FORWARD), *_told_backward("backward", self.grad))
+
+
+@dataclass(frozen=True, eq=False)
+class Infer(Call):
+    """An inference-mode forward of `x` (N, C, …), then, when `grad` is given, a backward of it."""
+
+    x: AnyArray
+    grad: AnyArray | None = None
+    of_batches = ("x", "grad")
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the forward and the backward."""
+        forward = _forward("infer", self.x, self.grad is not None)
+        return (forward, *_backward("infer_backward", self.grad))
+
+    def told(self) -> tuple[Told, ...]:
+        """Return the forward and the backward."""
+        backward = _told_backward("backward in inference mode", self.grad)
+        return (Told("infer", {"z": self.x}, FORWARD), *backward)
+
+
+@dataclass(frozen=True, eq=False)
+class Backward(Call):
+    """A backward of `grad` (N, C, …), for the latest training-mode forward."""
+
+    grad: AnyArray
+    effect = "differentiates"
+    of_batches = ("grad",)
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+        return _backward("backward", self.grad)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return _told_backward("backward", self.grad)
+
+
+@dataclass(frozen=True, eq=False)
+class OtherLayer(Call):
+    """Another layer of the class, with another ε and momentum, trains on `x`.
+
+    Given them, it then differentiates with `grad`, and infers on `probe`.
+    """
+
+    x: AnyArray
+    grad: AnyArray | None = None
+    probe: AnyArray | None = None
+    of_batches = ("x", "grad", "probe")
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            layer.other_layer(given["x"], given.get("grad"), given.get("probe"))
+            return {}
+
+        named = {name: getattr(self, name) for name in self.of_batches}
+        given = {name: array for name, array in named.items() if array is not None}
+        return (Operation("other_layer", run, arrays=given),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return what the other layer does."""
+        steps = (
+            ("train another layer", "z", self.x),
+            ("backward with that layer", "G", self.grad),
+            ("infer with that layer", "z", self.probe),
+        )
+        return tuple(Told(name, {what: array}) for name, what, array in steps if array is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class LookAgain(Call):
+    """What the layer's first call of a kind gave is looked at again."""
+
+    call: Moment = "train"
+    quantity: Quantity = "out"
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation; what gave it stands in `before`."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            return {self.quantity: layer.look_again(self.call, self.quantity)}
+
+        earlier = (operation for call in before for operation in call.operations((), ()))
+        first = next(operation for operation in earlier if operation.name == self.call)
+        options = {"call": self.call, "quantity": self.quantity}
+        return (
+            Operation(
+                "look_again",
+                run,
+                (self.quantity,),
+                options=options,
+                like=first.like,
+                essential=self.quantity,
+            ),
+        )
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return (Told(f"look again at {SYMBOLS[self.quantity]}", {}, (self.quantity,)),)
+
+
+@dataclass(frozen=True, eq=False)
+class SetParameters(Call):
+    """The optimiser sets other parameters, (C,) each."""
+
+    gamma: AnyArray
+    beta: AnyArray
+    in_place: bool = False
+    """Whether it writes them into the arrays that the layer has, where it can."""
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            layer.set_parameters(given["gamma"], given["beta"], in_place=self.in_place)
+            return {}
+
+        arrays = {"gamma": self.gamma, "beta": self.beta}
+        options = {"in_place": self.in_place}
+        return (Operation("set_parameters", run, arrays=arrays, options=options),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        how = "write other parameters in place" if self.in_place else "set other parameters"
+        return (Told(how, {"gamma": self.gamma, "beta": self.beta}),)
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Call):
+    """The statistics of the population are asked for, of which these are mini-batches."""
+
+    batches: tuple[AnyArray, ...]
+    of_batches = ("batches",)
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            found = layer.population(tuple(given.values()))
+            return {"population_mean": found.mean, "population_var": found.var}
+
+        like = self.batches[0].shape
+        named = self._named()
+        return (Operation("population", run, POPULATION, named, like=like, lends="input"),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return (Told("population statistics", self._named(), POPULATION),)
+
+    def _named(self) -> dict[str, AnyArray]:
+        return {f"batch {number}": batch for number, batch in enumerate(self.batches, 1)}
+
+
+def _forward(name: Literal["train", "infer"], x: AnyArray, differentiable: bool) -> Operation:
+    def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+        out = getattr(layer, name)(given["x"])
+        try:
+            running: Statistics[Any] = layer.statistics()
+        except SubjectError as error:
+            running = Statistics(error, error)
+        return {"out": out, "running_mean": running.mean, "running_var": running.var}
+
+    options = {"differentiable": True} if differentiable else {}
+    return Operation(name, run, FORWARD, {"x": x}, options, x.shape, "input", essential="out")
+
+
+def _backward(
+    name: Literal["backward", "infer_backward"], grad: AnyArray | None
+) -> tuple[Operation, ...]:
+    if grad is None:
+        return ()
+
+    def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+        gradient: Gradient[Any] = getattr(layer, name)(given["grad"])
+        return {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
+
+    arrays, lends = {"grad": grad}, "upstream gradient"
+    return (Operation(name, run, GRADIENTS, arrays, {}, grad.shape, lends, goes_on=True),)
+
+
+def _told_backward(name: str, grad: AnyArray | None) -> tuple[Told, ...]:
+    return () if grad is None else (Told(name, {"G": grad}, GRADIENTS),)

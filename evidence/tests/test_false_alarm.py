@@ -15,7 +15,7 @@ from _pytest.mark import ParameterSet
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Course, Limits, built_in, find
 from bn_grading.grade import grade
-from bn_grading.intake.submissions import single
+from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

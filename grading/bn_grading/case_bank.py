@@ -10,8 +10,8 @@ from bn_properties.cases.case import Case, digest
 from bn_properties.cases.draw import draw_cases
 from bn_properties.cases.pinned import pinned_cases
 from bn_properties.cases.transform import MOST_DRAWN, enlarge
-from bn_properties.transcript import Oracle
 from bn_properties.scenario import Scenario
+from bn_properties.transcript import Oracle
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -24,7 +24,7 @@ class CaseBank:
         """Hold `examples` cases of `seed` for each shape of input."""
         self.seed, self.examples = seed, examples
         self._cases: dict[int, tuple[Case, ...]] = {}
-        self._answers: dict[str, Oracle] = {}
+        self._oracles: dict[str, Oracle] = {}
         self._diagnoses: dict[tuple[str, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
@@ -40,9 +40,9 @@ class CaseBank:
         """How much is asked, as a multiple of what the default number of cases asks."""
         return self.examples / DEFAULT_EXAMPLES
 
-    def answers(self, convention: Convention) -> Oracle:
-        """Return the oracle's answers under `convention`."""
-        return self._answers.setdefault(convention.name, Oracle(convention))
+    def oracle(self, convention: Convention) -> Oracle:
+        """Return what scenarios should give under `convention`."""
+        return self._oracles.setdefault(convention.name, Oracle(convention))
 
     def diagnosis(self, convention: Convention, spatial_axes: int) -> Diagnosis:
         """Return the known mistakes under `convention`, ready to be compared."""
@@ -50,7 +50,7 @@ class CaseBank:
         if key not in self._diagnoses:
             further = _Further(self.seed + 1, spatial_axes)
             self._diagnoses[key] = Diagnosis(
-                convention, spatial_axes, self.answers(convention), further
+                convention, spatial_axes, self.oracle(convention), further
             )
         return self._diagnoses[key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from bn_diagnosis.faults import FAULTS
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.records import Status, json_schema
+from bn_properties.records import Status, SubmissionResult, json_schema
 from bn_reports.formats.results_json import read_results
 from bn_reports.html.pages import write_html
 from bn_reports.terminal.listing import fault_list, property_list
@@ -20,9 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
-from bn_grading.classroom import environment, grade_class, grade_one, jobs_for, tool
+from bn_grading.classroom.ledger import Ledger
+from bn_grading.classroom.plan import Plan, jobs_for
+from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, CourseError, built_in, find
-from bn_grading.intake.submissions import PathError, collect, single
+from bn_grading.intake.paths import collect, single
+from bn_grading.intake.submission import PathError
+from bn_grading.versions import environment, tool
 
 app = typer.Typer(
     name="bnoracle",
@@ -105,18 +110,21 @@ def grade(
         _stop(f"--isolation {isolation} is not available here; none is (or auto)")
     chosen = _course(course)
     try:
-        submissions = collect(paths)
+        found = collect(paths)
     except PathError as error:
         _stop(str(error))
+    _tell_skipped(found.skipped)
     if out.exists() and not out.is_dir():
         _stop(f"--out {out} is a file, but must be a folder")
-    workers = _jobs(jobs, len(submissions))
+    workers = _jobs(jobs, len(found.submissions))
     _warn_of_other_versions(out / "results.json")
     try:
-        (out / "results").mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(out, [submission.id for submission in found.submissions])
     except OSError as error:
         _stop(f"--out {out} cannot be written: {error.strerror}")
-    courses = list(built_in().values())
+    plan = Plan(
+        found.submissions, chosen, list(built_in().values()), CaseBank(seed, examples), workers
+    )
     progress = Progress(
         TextColumn("grading"),
         BarColumn(),
@@ -126,19 +134,16 @@ def grade(
         transient=True,
         disable=not console.is_terminal,
     )
-    bank = CaseBank(seed, examples)
     try:
         with progress:
-            task = progress.add_task("grading", total=len(submissions))
-            results = grade_class(
-                submissions,
-                chosen,
-                courses,
-                bank,
-                workers,
-                out,
-                lambda result: progress.advance(task),
-            )
+            task = progress.add_task("grading", total=len(found.submissions))
+
+            def ready(result: SubmissionResult) -> None:
+                ledger.enter(result)
+                progress.advance(task)
+
+            results = run(plan, ready)
+        ledger.close(results)
     except KeyboardInterrupt:
         print(f"bnoracle: interrupted; what was graded is in {out / 'results'}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -148,6 +153,18 @@ def grade(
     console.print(f"{index}", markup=False, highlight=False, soft_wrap=True)
     if any(submission.status is Status.UNGRADED for submission in results.submissions):
         raise typer.Exit(GRADER_FAILED)
+
+
+_TOLD = 5
+"""How many of the skipped paths are named."""
+
+
+def _tell_skipped(skipped: Sequence[str]) -> None:
+    """Say in one line what in the folders was taken for no submission."""
+    if skipped:
+        more = f" and {len(skipped) - _TOLD} more" if len(skipped) > _TOLD else ""
+        listed = ", ".join(skipped[:_TOLD])
+        print(f"bnoracle: skipped {listed}{more}", file=sys.stderr)
 
 
 def _warn_of_other_versions(path: Path) -> None:
@@ -183,9 +200,9 @@ def check(
         submission = single(path)
     except PathError as error:
         _stop(str(error))
-    bank = CaseBank(seed, examples)
+    plan = Plan([submission], chosen, list(built_in().values()), CaseBank(seed, examples))
     try:
-        result = grade_one(submission, chosen, list(built_in().values()), bank)
+        result = plan.grade(submission)
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bn_grading.examiner import Examiner
+    from bn_grading.pytest_items import Subject
 
-_EXAMINER: pytest.StashKey[Examiner] = pytest.StashKey()
+_SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 PROFILES = {"quick": 33, "default": 100, "thorough": 400}
 """How many cases each profile draws; `thorough` also searches for the worst error."""
 
@@ -55,10 +55,10 @@ def pytest_collection_modifyitems(
     if subject is None:
         return
     # Hypothesis, pydantic and the oracle are imported only where they are asked for.
-    from bn_grading.examiner import Examiner  # noqa: PLC0415
+    from bn_grading.pytest_items import Subject  # noqa: PLC0415
 
     try:
-        examiner = Examiner(
+        found = Subject(
             subject,
             config.getoption("--bn-course"),
             seed=config.getoption("--bn-seed"),
@@ -67,18 +67,18 @@ def pytest_collection_modifyitems(
         )
     except ValueError as error:
         raise pytest.UsageError(f"--bn-subject {subject}: {error}") from error
-    config.stash[_EXAMINER] = examiner
+    config.stash[_SUBJECT] = found
     items += [
         PropertyItem.from_parent(session, name=name, nodeid=f"bnoracle::{name}")
-        for name in examiner.names
+        for name in found.items
     ]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the worker process."""
-    examiner = config.stash.get(_EXAMINER, None)
-    if examiner is not None:
-        examiner.close()
+    subject = config.stash.get(_SUBJECT, None)
+    if subject is not None:
+        subject.close()
 
 
 class PropertyItem(pytest.Item):
@@ -86,11 +86,12 @@ class PropertyItem(pytest.Item):
 
     def runtest(self) -> None:
         """Scan the property; fail with the smallest counterexample."""
-        examiner = self.config.stash[_EXAMINER]
-        verdict = examiner.verdict(self.name)
-        self.user_properties.append(("error_over_bound", verdict.finding.worst))
-        self.user_properties.append(("examples", verdict.finding.examples))
-        verdict.settle()
+        subject = self.config.stash[_SUBJECT]
+        finding = subject.items[self.name].finding
+        if finding is not None:
+            self.user_properties.append(("error_over_bound", finding.worst))
+            self.user_properties.append(("examples", finding.examples))
+        subject.settle(self.name)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> str:
         """Show the sentence and the example, not the plugin's own frames."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, blocked_by
@@ -11,25 +11,36 @@ from bn_properties.property import Property
 from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
 from bn_grading.courses.model import Course, Part
+from bn_grading.examination import PartFindings
 
 STABILITY = "stability"
 """The family whose failures alone make a submission unstable, not incorrect."""
 
 
-@dataclass(frozen=True)
-class Examined:
-    """One part of a submission, with what was found of it."""
+class Score(NamedTuple):
+    """What a submission's record says of all that was found."""
 
-    part: Part
-    main: bool
-    """Whether it is the part whose property ids carry no prefix."""
-    findings: dict[str, Finding]
-    counterexamples: dict[str, Counterexample]
+    status: Status
+    score: float
+    summary: str
     causes: tuple[Cause, ...]
+    properties: tuple[PropertyResult, ...]
+
+
+def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings]) -> Score:
+    """Make a verdict of what was found of a submission's parts."""
+    state = status(examined, missing_main=not any(each.main for each in examined))
+    rows = properties(course, parts, examined)
+    points = sum(row.points for row in rows)
+    said = summary(state, examined, parts)
+    if state is not Status.CORRECT and points == course.max_score:
+        said += " It costs no points in this course."
+    causes = {cause.fault: cause for each in examined for cause in each.causes}
+    return Score(state, points, said, tuple(causes.values()), rows)
 
 
 def properties(
-    course: Course, parts: Sequence[Part], examined: Sequence[Examined]
+    course: Course, parts: Sequence[Part], examined: Sequence[PartFindings]
 ) -> tuple[PropertyResult, ...]:
     """Return a result for each property of each part; parts that are not there are `not_run`."""
     results: list[PropertyResult] = []
@@ -57,57 +68,75 @@ def _is_later(part: Part, parts: Sequence[Part]) -> bool:
     return first is not part
 
 
-def _id(part: Part, main: bool, prop: Property) -> str:
-    return prop.id if main else f"{part.id}/{prop.id}"
-
-
 def _absent(
     course: Course, part: Part, main: bool, prop: Property, *, applicable: bool
 ) -> PropertyResult:
-    id_ = _id(part, main, prop)
-    return PropertyResult(
-        id=id_,
-        part=part.id,
-        group=prop.family,
-        title=prop.title,
-        equation=prop.equation,
+    return _row(
+        course,
+        part,
+        "" if main else f"{part.id}/",
+        prop,
         status=Outcome.NOT_RUN if applicable else Outcome.NOT_APPLICABLE,
-        points=0.0,
-        max_points=course.points.get(id_, 0.0),
-        examples=0,
         message=f"the file does not define {part.names[0]}" if applicable else "",
     )
 
 
-def _result(course: Course, found: Examined, prop: Property) -> PropertyResult:
+def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResult:
     finding = found.findings[prop.id]
     root = blocked_by(finding, found.findings)
-    id_ = _id(found.part, found.main, prop)
-    most = course.points.get(id_, 0.0)
-    earned = finding.outcome is Outcome.PASS or (root is not None and course.one_cause_costs_once)
-    prefix = "" if found.main else f"{found.part.id}/"
-    return PropertyResult(
-        id=id_,
-        part=found.part.id,
-        group=prop.family,
-        title=prop.title,
-        equation=prop.equation,
+    return _row(
+        course,
+        found.part,
+        found.prefix,
+        prop,
         status=Outcome.BLOCKED if root else finding.outcome,
-        points=most if earned else 0.0,
-        max_points=most,
+        earned=finding.outcome is Outcome.PASS
+        or (root is not None and course.one_cause_costs_once),
         examples=finding.examples,
         message=finding.message,
-        blocked_by=prefix + root if root else None,
+        blocked_by=found.prefix + root if root else None,
         error_over_bound=finding.worst,
         counterexample=found.counterexamples.get(prop.id),
     )
 
 
-def _all(examined: Iterable[Examined]) -> list[tuple[Examined, Finding]]:
+def _row(
+    course: Course,
+    part: Part,
+    prefix: str,
+    prop: Property,
+    *,
+    status: Outcome,
+    message: str,
+    earned: bool = False,
+    examples: int = 0,
+    blocked_by: str | None = None,
+    error_over_bound: float | None = None,
+    counterexample: Counterexample | None = None,
+) -> PropertyResult:
+    most = course.points.get(prefix + prop.id, 0.0)
+    return PropertyResult(
+        id=prefix + prop.id,
+        part=part.id,
+        group=prop.family,
+        title=prop.title,
+        equation=prop.equation,
+        status=status,
+        points=most if earned else 0.0,
+        max_points=most,
+        examples=examples,
+        message=message,
+        blocked_by=blocked_by,
+        error_over_bound=error_over_bound,
+        counterexample=counterexample,
+    )
+
+
+def _all(examined: Iterable[PartFindings]) -> list[tuple[PartFindings, Finding]]:
     return [(each, finding) for each in examined for finding in each.findings.values()]
 
 
-def status(examined: Sequence[Examined], *, missing_main: bool) -> Status:
+def status(examined: Sequence[PartFindings], *, missing_main: bool) -> Status:
     """Return what the submission is; see `Status` for the order."""
     found = _all(examined)
     failed = [finding for _, finding in found if finding.outcome is Outcome.FAIL]
@@ -123,7 +152,7 @@ def status(examined: Sequence[Examined], *, missing_main: bool) -> Status:
     return Status.UNSTABLE if failed else Status.CORRECT
 
 
-def _is_asked_for(each: Examined) -> bool:
+def _is_asked_for(each: PartFindings) -> bool:
     """Whether the part must be whole: one a group is; an alternative beside the main one is not."""
     return each.part.required and each.main
 
@@ -134,7 +163,7 @@ def _is_wrong(finding: Finding) -> bool:
     return not (finding.property.family == STABILITY and by_accuracy)
 
 
-def summary(state: Status, examined: Sequence[Examined], parts: Sequence[Part]) -> str:
+def summary(state: Status, examined: Sequence[PartFindings], parts: Sequence[Part]) -> str:
     """Say in one sentence what was found."""
     found = _all(examined)
     if state is Status.CORRECT:
@@ -161,7 +190,7 @@ def _ran_out(finding: Finding) -> bool:
     return error is not None and error.failure == "unfinished"
 
 
-def _failure(state: Status, examined: Sequence[Examined]) -> str:
+def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
     """Name the mistake, or else the property that fails first."""
     failed = [
         (each, finding)

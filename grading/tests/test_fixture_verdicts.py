@@ -14,7 +14,7 @@ from bn_diagnosis.faults import BY_ID
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
-from bn_grading.intake.submissions import single
+from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

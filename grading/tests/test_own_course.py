@@ -11,7 +11,7 @@ from bn_diagnosis.faults import BY_ID
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Course, CourseError, find
 from bn_grading.grade import grade
-from bn_grading.intake.submissions import single
+from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 COURSES = Path(__file__).parents[2] / "fixtures" / "courses"

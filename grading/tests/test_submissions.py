@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from bn_grading.case_bank import CaseBank
+from bn_grading.courses.definitions import definitions
 from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
-from bn_grading.intake.submissions import PathError, collect, names, single
+from bn_grading.intake.paths import collect, single
+from bn_grading.intake.submission import PathError
 from bn_properties.records import Status
 
 COURSES = list(built_in().values())
@@ -29,14 +31,14 @@ def test_a_file_and_a_folder_of_one_name_are_two_submissions(tmp_path: Path, goo
     (tmp_path / "x" / "a").mkdir(parents=True)
     (tmp_path / "x" / "a.py").write_text(good)
     (tmp_path / "x" / "a" / "bn.py").write_text(good)
-    ids = [submission.id for submission in collect([str(tmp_path / "x")])]
+    ids = [submission.id for submission in collect([str(tmp_path / "x")]).submissions]
     assert 2 == len(set(ids))
 
 
 def test_one_folder_named_twice_is_graded_once(tmp_path: Path, good: str) -> None:
     (tmp_path / "a.py").write_text(good)
     relative = os.path.relpath(tmp_path)
-    assert 1 == len(collect([str(tmp_path), relative, str(tmp_path / "a.py")]))
+    assert 1 == len(collect([str(tmp_path), relative, str(tmp_path / "a.py")]).submissions)
 
 
 def test_what_archives_leave_behind_is_no_submission(tmp_path: Path, good: str) -> None:
@@ -47,7 +49,7 @@ def test_what_archives_leave_behind_is_no_submission(tmp_path: Path, good: str) 
     (folder / ".venv" / "bn.py").write_text(good)
     (folder / "folder.py").mkdir()
     (folder / "bn.py").write_text(good)
-    (submission,) = collect([str(tmp_path / "class")])
+    (submission,) = collect([str(tmp_path / "class")]).submissions
     assert ["bn.py"] == list(submission.files)
     assert Status.CORRECT == status(folder)
 
@@ -68,8 +70,10 @@ def test_byte_order_marks_and_line_ends_do_not_matter(
 
 
 def test_a_definition_under_a_condition_is_found() -> None:
-    assert "BatchNorm1d" in names("try:\n    class BatchNorm1d: pass\nfinally: pass\n").defined
-    assert "BatchNorm1d" in names("if True:\n    class BatchNorm1d: pass\n").defined
+    assert (
+        "BatchNorm1d" in definitions("try:\n    class BatchNorm1d: pass\nfinally: pass\n").defined
+    )
+    assert "BatchNorm1d" in definitions("if True:\n    class BatchNorm1d: pass\n").defined
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_a_file_name_that_is_not_utf_8_is_escaped(tmp_path: Path, good: str) -> 
     name = os.fsencode(str(tmp_path)) + b"/caf\xe9.py"
     with open(name, "w", encoding="utf-8") as file:
         file.write(good)
-    (submission,) = collect([str(tmp_path)])
+    (submission,) = collect([str(tmp_path)]).submissions
     assert submission.id.isprintable()
     submission.id.encode("utf-8")
 

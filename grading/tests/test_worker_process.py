@@ -12,7 +12,7 @@ import pytest
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Limits, built_in
 from bn_grading.grade import grade
-from bn_grading.intake.submissions import collect, single
+from bn_grading.intake.paths import collect, single
 from bn_properties.cases.case import Case
 from bn_properties.records import Outcome, Status, SubmissionResult
 from bn_worker import wire
@@ -184,7 +184,7 @@ def test_the_other_files_of_a_folder_are_found(tmp_path: Path) -> None:
     (folder / "helpers.py").write_text("import numpy as np\ndef root(v):\n    return np.sqrt(v)\n")
     text = "from helpers import root\n" + written().replace("np.sqrt(V", "root(V")
     (folder / "batchnorm.py").write_text(text)
-    (submission,) = collect([str(folder.parent)])
+    (submission,) = collect([str(folder.parent)]).submissions
     assert "student" == submission.id
     result = grade(submission, None, list(built_in().values()), CaseBank(0, 22))
     assert Status.CORRECT == result.status, result.summary
@@ -204,7 +204,7 @@ def test_ids_that_collide_become_paths(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bn.py").write_text(written())
-    found = collect([str(tmp_path / "a"), str(tmp_path / "b" / "bn.py")])
+    found = collect([str(tmp_path / "a"), str(tmp_path / "b" / "bn.py")]).submissions
     assert [str(tmp_path / "a" / "bn"), str(tmp_path / "b" / "bn")] == [s.id for s in found]
 
 

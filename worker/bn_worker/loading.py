@@ -81,7 +81,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Expected for the submission's own files and for modules that it names."""
+        """Answer for the submission's own files and for modules that it names."""
         root = fullname.partition(".")[0]
         if root == PACKAGE or root in self._named or self._own(fullname) is not None:
             return importlib.util.spec_from_loader(fullname, self)
@@ -128,20 +128,20 @@ class _TorchStandIn(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Expected for torch alone."""
+        """Answer for torch alone."""
         if fullname.partition(".")[0] in ("torch", "torchvision"):
             return importlib.util.spec_from_loader(fullname, self._finder)
         return None
 
 
-def load(source: str, filename: str, others: dict[str, str], runtime: str) -> dict[str, Any]:
+def load(source: str, filename: str, others: dict[str, str], framework: str) -> dict[str, Any]:
     """Run the submission's file and return its names.
 
     Args:
         source: the file's text.
         filename: how tracebacks call it.
         others: the other files of its folder, by module name.
-        runtime: `numpy` or `torch`.
+        framework: what the course uses beside NumPy, such as `torch`; empty for nothing.
 
     Raises:
         LoadError: a syntax error or an exception while it runs.
@@ -154,7 +154,7 @@ def load(source: str, filename: str, others: dict[str, str], runtime: str) -> di
         raise LoadError("it is nested too deeply to be parsed") from error
     finder = _Finder(others, _imported(tree))
     sys.meta_path.insert(0, _Refuser(_PRIVATE))
-    if runtime == "numpy":
+    if framework != "torch":
         sys.meta_path.insert(0, _TorchStandIn(finder))
     sys.meta_path.append(finder)
     module = types.ModuleType(f"{PACKAGE}.{filename.removesuffix('.py')}")

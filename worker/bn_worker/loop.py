@@ -1,4 +1,4 @@
-"""The worker's loop: load one submission, then do as each frame says, until the pipe closes."""
+"""The worker's loop: load one submission, then do as each message says, until the pipe closes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
 from bn_worker import loading, runtimes, wire
+from bn_worker.messages import Edit, Failure, Problem, Reply, Request
 from bn_worker.results import Absent, Unusable, plain
 from bn_worker.runtimes.base import Layer, Spec
+
+GRADIENTS = ("dz", "dgamma", "dbeta")
+STATISTICS = ("running_mean", "running_var")
 
 
 class Worker:
@@ -29,180 +32,94 @@ class Worker:
         self._parts: dict[str, Spec] = {}
         self._filename = ""
         self._layer: Layer | None = None
-        self._make: Callable[[], Layer] | None = None
-        self._first: dict[str, Any] = {}
-        self._given: list[tuple[NDArray[Any], bytes]] = []
+        self._other: Callable[[], Layer] | None = None
+        self._first: dict[tuple[str, str], Any] = {}
+        self._lent: list[tuple[NDArray[Any], bytes]] = []
         """The arrays that the layer was given, and what was in them."""
+        self._operations: dict[str, Callable[[Request], Reply]] = {
+            "load": self._load,
+            "construct": self._construct,
+            "train": self._forward,
+            "infer": self._forward,
+            "backward": self._differentiate,
+            "infer_backward": self._differentiate,
+            "population": self._population,
+            "look_again": self._look_again,
+            "other_layer": self._other_layer,
+            "set_parameters": self._set_parameters,
+        }
 
-    def answer(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> wire.Packed:
-        """Do one operation and return the message that answers it."""
-        reply: dict[str, Any] = {}
-        results: dict[str, NDArray[Any]] = {}
-        call = header["op"].replace("infer_backward", "backward in inference mode")
+    def answer(self, request: Request) -> Reply:
+        """Do one operation; whatever it does wrong stands in the reply."""
+        call = request.op.replace("infer_backward", "backward in inference mode")
+        failure: Failure = "raised"
         try:
-            getattr(self, f"_{header['op']}")(header, arrays, reply, results)
+            return self._operations[request.op](request)
         except loading.LoadError as error:
-            reply["error"] = ["unusable", str(error)]
+            failure, text = "unusable", str(error)
         except Absent as error:
-            reply["error"] = ["not_implemented", str(error)]
+            failure, text = "not_implemented", str(error)
         except Unusable as error:
-            reply["error"] = ["unusable_result", str(error)]
+            failure, text = "unusable_result", str(error)
         except NotImplementedError as error:
-            text = loading.explain(error, self._filename)
-            reply["error"] = ["not_implemented", f"{call} raises {text}"]
+            failure = "not_implemented"
+            text = f"{call} raises {loading.explain(error, self._filename)}"
         except SystemExit as error:
-            reply["error"] = ["raised", f"{call} calls sys.exit({error.code!r})"]
+            text = f"{call} calls sys.exit({error.code!r})"
         except BaseException as error:
-            text = loading.explain(error, self._filename)
-            reply["error"] = ["raised", f"{call} raises: {text}"]
-        return wire.pack(reply, results)
+            text = f"{call} raises: {loading.explain(error, self._filename)}"
+        return Reply(error=Problem(failure, text))
 
-    def _load(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        self._filename = header["filename"]
-        if header.get("module"):
+    def _load(self, request: Request) -> Reply:
+        options = request.options
+        self._filename, self._parts = options["filename"], options["parts"]
+        runtimes.prepare(self._parts.values())
+        if options["module"]:
             try:
-                self._names = vars(importlib.import_module(header["module"]))
+                self._names = vars(importlib.import_module(options["module"]))
             except ImportError as error:
                 raise loading.LoadError(
-                    f"{header['module']} cannot be imported: {error}"
+                    f"{options['module']} cannot be imported: {error}"
                 ) from error
         else:
             self._names = loading.load(
-                header["source"], self._filename, header["others"], header["runtime"]
+                options["source"], self._filename, options["others"], options["framework"]
             )
-        self._parts = header["parts"]
-        reply["present"] = [
+        present = (
             part for part, spec in self._parts.items() if runtimes.present(spec, self._names)
-        ]
+        )
+        return Reply(present=tuple(present))
 
-    def _construct(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
+    def _construct(self, request: Request) -> Reply:
         self._layer = None
-        spec = self._parts[header["part"]]
-        setup = {**header["setup"], **arrays}
-        self._make = lambda: runtimes.construct(spec, self._names, _other(setup))
+        spec = self._parts[request.options["part"]]
+        setup = {**request.options["setup"], **request.arrays}
+        self._other = lambda: runtimes.construct(spec, self._names, _unlike(setup))
         self._layer = runtimes.construct(spec, self._names, setup)
-        self._first, self._given = {}, []
-
-    def _move(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        in_place = bool(header.get("in_place"))
-        self._current().set_parameters(arrays["gamma"], arrays["beta"], in_place=in_place)
-
-    def _elsewhere(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        if self._make is None:
-            raise Absent("there is no layer")
-        other = self._make()
-        other.train(arrays["x"])
-        if "grad" in arrays:
-            other.backward(arrays["grad"])
-        if "probe" in arrays:
-            other.infer(arrays["probe"])
-
-    def _reread(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        what = header["what"]
-        held = self._current().held(what)
-        again = self._first.get(what) if held is None else held
-        results["again"] = plain("what was returned", again)
+        self._first, self._lent = {}, []
+        return Reply()
 
     def _current(self) -> Layer:
         if self._layer is None:
             raise Absent("there is no layer")
         return self._layer
 
-    def _train(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        train = partial(self._current().train, differentiable=bool(header.get("differentiable")))
-        self._first.setdefault("train", self._forward(train, arrays["x"], reply, results))
-
-    def _infer(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        infer = self._current().infer
-        if header.get("differentiable"):
-            infer = partial(infer, differentiable=True)
-        self._first.setdefault("infer", self._forward(infer, arrays["x"], reply, results))
-
-    def _infer_backward(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        self._differentiate(self._current().infer_backward, arrays["grad"], reply, results)
-
-    def _population(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        before = [batch.tobytes() for batch in arrays.values()]
-        found = self._current().population(list(arrays.values()))
-        if before != [batch.tobytes() for batch in arrays.values()]:
-            reply["edited"] = ["input"]
-        if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Unusable("the population's statistics should be two things: mean, variance")
-        self._collect(dict(zip(("mean", "var"), found, strict=True)), reply, results)
-
-    def _forward(
-        self,
-        call: Any,
-        x: NDArray[Any],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> Any:
-        parameters = self._current().parameters()
-        x = self._same(x)
-        self._given.append((x, x.tobytes()))
-        out = call(x)
-        results["out"] = plain("the output", out)
-        self._note_edits(parameters, reply, results)
+    def _forward(self, request: Request) -> Reply:
+        layer, mode = self._current(), request.op
+        before = layer.parameters()
+        x = self._same(request.arrays["x"])
+        self._lent.append((x, x.tobytes()))
+        call = layer.train if mode == "train" else layer.infer
+        out = call(x, differentiable=bool(request.options.get("differentiable")))
+        arrays = {"out": plain("the output", out)}
+        edited = self._edited(before)
         try:
-            self._collect(self._current().statistics(), reply, results)
+            found, problems = _collected(layer.statistics())
         except Unusable as error:
-            problem = ["unusable_result", str(error)]
-            reply["problems"] = {"running_mean": problem, "running_var": problem}
-        return out
+            found = {}
+            problems = dict.fromkeys(STATISTICS, Problem("unusable_result", str(error)))
+        self._first.setdefault((mode, "out"), out)
+        return Reply(arrays | found, problems, edited)
 
     def _same(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the array that the layer was given with the same content, or else `x` itself.
@@ -210,66 +127,89 @@ class Worker:
         A caller who trains on one batch again passes the same array, not a copy.
         """
         content = x.tobytes()
-        for array, given in self._given:
+        for array, lent in self._lent:
             alike = (array.shape, array.dtype) == (x.shape, x.dtype)
-            if alike and given == content == array.tobytes():
+            if alike and lent == content == array.tobytes():
                 return array
         return x
 
-    def _note_edits(
-        self, before: dict[str, bytes], reply: dict[str, Any], results: dict[str, NDArray[Any]]
-    ) -> None:
+    def _differentiate(self, request: Request) -> Reply:
+        layer = self._current()
+        before = layer.parameters()
+        grad = request.arrays["grad"]
+        self._lent.append((grad, grad.tobytes()))
+        trained = request.op == "backward"
+        gradients = (layer.backward if trained else layer.infer_backward)(grad)
+        for name in GRADIENTS:
+            self._first.setdefault(("backward", name), gradients[name])
+        arrays, problems = _collected(gradients)
+        return Reply(arrays, problems, self._edited(before))
+
+    def _edited(self, before: dict[str, bytes]) -> tuple[Edit, ...]:
         """Say which parameters the call has changed, and which arrays that the layer was given."""
         after = self._current().parameters()
-        edited = [name for name, content in before.items() if after.get(name) != content]
-        *earlier, (latest, given) = self._given
-        if latest.tobytes() != given:
-            results["input"] = latest
+        edited: list[Edit] = []
+        if before.get("gamma") != after.get("gamma") and "gamma" in before:
+            edited.append("gamma")
+        if before.get("beta") != after.get("beta") and "beta" in before:
+            edited.append("beta")
+        *earlier, (latest, lent) = self._lent
+        if latest.tobytes() != lent:
+            edited.append("given")
         if any(array.tobytes() != content for array, content in earlier):
             edited.append("earlier")
-        if edited:
-            reply["edited"] = edited
+        return tuple(edited)
 
-    def _backward(
-        self,
-        header: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        self._differentiate(self._current().backward, arrays["grad"], reply, results)
+    def _population(self, request: Request) -> Reply:
+        batches = list(request.arrays.values())
+        before = [batch.tobytes() for batch in batches]
+        found = self._current().population(batches)
+        edited: tuple[Edit, ...] = ()
+        if before != [batch.tobytes() for batch in batches]:
+            edited = ("given",)
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise Unusable("the population's statistics should be two things: mean, variance")
+        named = dict(zip(("population_mean", "population_var"), found, strict=True))
+        return Reply(*_collected(named), edited)
 
-    def _differentiate(
-        self,
-        call: Callable[[NDArray[Any]], dict[str, Any]],
-        grad: NDArray[Any],
-        reply: dict[str, Any],
-        results: dict[str, NDArray[Any]],
-    ) -> None:
-        parameters = self._current().parameters()
-        self._given.append((grad, grad.tobytes()))
-        gradients = call(grad)
-        for name, what in (("dz", "backward"), ("dgamma", "dgamma"), ("dbeta", "dbeta")):
-            self._first.setdefault(what, gradients[name])
-        self._collect(gradients, reply, results)
-        self._note_edits(parameters, reply, results)
+    def _look_again(self, request: Request) -> Reply:
+        call, quantity = request.options["call"], request.options["quantity"]
+        held = self._current().held(quantity) if call == "backward" else None
+        again = self._first.get((call, quantity)) if held is None else held
+        return Reply({quantity: plain("what was returned", again)})
 
-    @staticmethod
-    def _collect(
-        values: dict[str, Any], reply: dict[str, Any], results: dict[str, NDArray[Any]]
-    ) -> None:
-        problems: dict[str, list[str]] = {}
-        for name, value in values.items():
-            try:
-                results[name] = plain(name, value)
-            except Absent as error:
-                problems[name] = ["not_implemented", str(error)]
-            except Unusable as error:
-                problems[name] = ["unusable_result", str(error)]
-        reply["problems"] = problems
+    def _other_layer(self, request: Request) -> Reply:
+        if self._other is None:
+            raise Absent("there is no layer")
+        other, arrays = self._other(), request.arrays
+        other.train(arrays["x"], differentiable="grad" in arrays)
+        if "grad" in arrays:
+            other.backward(arrays["grad"])
+        if "probe" in arrays:
+            other.infer(arrays["probe"], differentiable=False)
+        return Reply()
+
+    def _set_parameters(self, request: Request) -> Reply:
+        gamma, beta = request.arrays["gamma"], request.arrays["beta"]
+        self._current().set_parameters(gamma, beta, in_place=request.options["in_place"])
+        return Reply()
 
 
-def _other(setup: dict[str, Any]) -> dict[str, Any]:
+def _collected(values: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Problem]]:
+    """Return results as plain arrays, and what is wrong with the others."""
+    arrays: dict[str, NDArray[Any]] = {}
+    problems: dict[str, Problem] = {}
+    for name, value in values.items():
+        try:
+            arrays[name] = plain(name, value)
+        except Absent as error:
+            problems[name] = Problem("not_implemented", str(error))
+        except Unusable as error:
+            problems[name] = Problem("unusable_result", str(error))
+    return arrays, problems
+
+
+def _unlike(setup: dict[str, Any]) -> dict[str, Any]:
     """Return another layer's setup: what is set on it has another value."""
     other = dict(setup)
     if setup.get("eps") is not None:
@@ -294,7 +234,9 @@ def main() -> None:
             messages = wire.read(requests)
         except EOFError:
             return
-        replies.write(wire.frame([worker.answer(*message) for message in messages]))
+        # Each is packed when it is made: what happens to its arrays later does not show.
+        packed = [wire.pack(*worker.answer(Request.read(each)).message()) for each in messages]
+        replies.write(wire.frame(packed))
         replies.flush()
         sys.stdout.flush()
 

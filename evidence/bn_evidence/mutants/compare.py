@@ -80,7 +80,7 @@ def difference(source: str, job: Job) -> str:
     finders = list(sys.meta_path)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        names = loading.load(source, job.filename, {}, "numpy")
+        names = loading.load(source, job.filename, {}, "")
         for part in job.parts:
             if runtimes.present(part.interface, names):
                 found = _first(part, names)
@@ -111,7 +111,7 @@ def _first(part: Asked, names: dict[str, Any]) -> str:
 def _differences(part: Asked, names: dict[str, Any], situation: Situation) -> Iterator[str]:
     spec = part.interface
     layer = runtimes.construct(spec, names, dict(situation.setup))
-    out = layer.train(situation.x.copy())
+    out = layer.train(situation.x.copy(), differentiable=True)
     if out is None:
         raise Absent("the forward pass gives nothing")
     seen = {"out": out, **layer.statistics()}
@@ -122,18 +122,19 @@ def _differences(part: Asked, names: dict[str, Any], situation: Situation) -> It
         return
     yield from _unequal("train", seen, situation.step)
     layer = runtimes.construct(spec, names, dict(situation.setup))
-    yield from _unequal("infer", {"out": layer.infer(situation.probe.copy())}, situation.inference)
+    out = layer.infer(situation.probe.copy(), differentiable=False)
+    yield from _unequal("infer", {"out": out}, situation.inference)
     fresh = {k: v for k, v in situation.setup.items() if not k.startswith("running")}
     layer = runtimes.construct(spec, names, fresh)
     calls = [(layer.train, situation.x), (layer.infer, situation.probe)]
     calls += [(layer.train, batch) for batch in situation.batches]
     for number, ((call, x), expected) in enumerate(zip(calls, situation.sequence, strict=True)):
-        seen = {"out": call(x.copy()), **layer.statistics()}
+        seen = {"out": call(x.copy(), differentiable=False), **layer.statistics()}
         yield from _unequal(f"step {number + 1}", seen, expected)
     if situation.bare:
         sizes = {name: situation.setup[name] for name in ("features", "spatial_axes")}
         layer = runtimes.construct(spec, names, {**sizes, "bare": True})
-        seen = {"out": layer.train(situation.x.copy()), **layer.statistics()}
+        seen = {"out": layer.train(situation.x.copy(), differentiable=True), **layer.statistics()}
         for _ in range(2):  # what forward kept serves a second backward as well
             seen |= layer.backward(situation.grad.copy())
         yield from _unequal("with defaults", seen, situation.bare)

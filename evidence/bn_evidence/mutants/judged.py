@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bn_grading.case_bank import CaseBank
+from bn_grading.courses.matching import recognise
 from bn_grading.courses.model import Course, built_in
-from bn_grading.intake.submissions import recognise
 
 from bn_evidence.mutants.compare import Asked, Job, differences
 from bn_evidence.mutants.edits import Mutant, mutants

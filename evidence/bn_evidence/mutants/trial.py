@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from bn_grading.case_bank import CaseBank
+from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
-from bn_grading.intake.submissions import Submission, graded_file, parts_for
-from bn_grading.subject.remote import RemoteSubject, RemoteSubmission, Unusable
+from bn_grading.examination import Examination, PartExamination
+from bn_grading.intake.submission import Submission
+from bn_grading.subject.session import Unusable
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import asked_about, try_case
 from bn_properties.property import Property
-from bn_properties.transcript import Transcript
 
 FIRST = (
     "training.agreement",
@@ -44,48 +46,47 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
     The cases are the bank's and the properties all of them, so this is empty just when the grader
     finds the source correct.
     """
-    sent = submission(source, name)
-    parts = parts_for(sent, course)
-    file = graded_file(sent, course)
-    with RemoteSubmission(sent, file, course, parts, bank.work) as remote:
-        try:
-            present = remote.start()
-        except Unusable:
-            return "unusable"
-        examined = [_Examined(part, remote, course, bank) for part in parts if part.id in present]
-        # A few cases of every property first: most mutants show at once.
-        for few in (slice(0, 8), slice(8, None)):
-            for each in examined:
-                found = each.rejecting(few)
-                if found:
-                    return found if each.part is parts[0] else f"{each.part.id}/{found}"
+    found = match(submission(source, name), course, [course])
+    try:
+        with Examination(found, bank) as examination:
+            parts = [_Part(part, examination.part(part)) for part in examination.parts]
+            # A few cases of every property first: most mutants show at once.
+            for few in (slice(0, 8), slice(8, None)):
+                for each in parts:
+                    rejected = each.rejecting(few)
+                    if rejected:
+                        return (
+                            rejected
+                            if each.part is examination.main
+                            else f"{each.part.id}/{rejected}"
+                        )
+    except Unusable:
+        return "unusable"
     return ""
 
 
-class _Examined:
+@dataclass(frozen=True)
+class _Part:
     """One part of a submission, observed as far as it was asked."""
 
-    def __init__(
-        self, part: Part, remote: RemoteSubmission, course: Course, bank: CaseBank
-    ) -> None:
-        self.part = part
-        self._seen = Transcript(RemoteSubject(remote, part, course.convention))
-        self._answers = bank.answers(course.convention)
-        self._cases = bank.cases(part.spatial_axes)
+    part: Part
+    examination: PartExamination
 
     def rejecting(self, few: slice) -> str:
         """Return the first property that fails on some of its cases."""
         for prop in ORDER:
             if not self.part.asks(prop):
                 continue
-            cases = list(asked_about(prop, self._cases, self._answers.convention))
+            cases = list(
+                asked_about(prop, self.examination.cases, self.examination.oracle.convention)
+            )
             if any(self._fails(prop, case) for case in cases[few]):
                 return prop.id
         return ""
 
     def _fails(self, prop: Property, case: Case) -> bool:
         """Try one property on one case; what is optional and missing does not count."""
-        failing, _ = try_case(prop, case, self._seen, self._answers)
+        failing, _ = try_case(prop, case, self.examination.transcript, self.examination.oracle)
         if failing is None:
             return False
         missing = failing.error is not None and failing.error.failure == "not_implemented"

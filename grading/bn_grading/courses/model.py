@@ -18,6 +18,9 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+FRAMEWORKS = ("torch",)
+"""What submissions may be written with beside NumPy."""
+
 Argument = Literal["features", "momentum", "eps"]
 """What a constructor may be given."""
 Role = Literal["eps", "gamma", "beta", "dgamma", "dbeta", "running_mean", "running_var"]
@@ -205,6 +208,17 @@ class Course(_Table):
         return tuple(dict.fromkeys(name for part in self.parts for name in part.names))
 
     @property
+    def framework(self) -> str:
+        """What its submissions are written with beside NumPy; empty for nothing."""
+        return "" if self.runtime == "numpy" else self.runtime
+
+    @property
+    def main_names(self) -> tuple[str, ...]:
+        """The names of the parts that carry the plain property ids."""
+        main = (part for part in self.parts if part.group == self.main_group)
+        return tuple(dict.fromkeys(name for part in main for name in part.names))
+
+    @property
     def main_group(self) -> str:
         """The group whose part carries the plain property ids."""
         return self.parts[0].group
@@ -225,7 +239,7 @@ def _list(names: object) -> str:
 
 def built_in() -> dict[str, Course]:
     """Return the courses that come with the package, by id."""
-    folder = resources.files("bn_grading") / "courses"
+    folder = resources.files("bn_grading.courses")
     found = [
         parse(entry.read_text("utf-8"), entry.name)
         for entry in folder.iterdir()

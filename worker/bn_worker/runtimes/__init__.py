@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -22,8 +22,19 @@ def present(spec: Spec, names: dict[str, Any]) -> bool:
     return any(name in names for name in wanted)
 
 
+def prepare(specs: Iterable[Spec]) -> None:
+    """Import what interfaces need, before anything of the submission's runs."""
+    for spec in specs:
+        _runtime(spec)
+
+
 def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Layer:
     """Make a layer; `setup` holds features, spatial_axes and whatever the grader sets."""
+    return _runtime(spec)(spec, names, setup)
+
+
+def _runtime(spec: Spec) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Layer]:
     module, name = _RUNTIMES[spec["kind"]]
-    runtime: Callable[..., Layer] = getattr(import_module(module), name)
-    return runtime(spec, names, setup)
+    runtime: Callable[[Spec, dict[str, Any], dict[str, Any]], Layer]
+    runtime = getattr(import_module(module), name)
+    return runtime

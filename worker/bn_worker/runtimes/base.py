@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from numpy.typing import NDArray
 
+from bn_worker.results import Absent
+
 Arrays = dict[str, Any]
+"""Results by quantity, as the submission gave them; None where it gave none."""
 Spec = dict[str, Any]
+"""An interface, as the course's file describes it: names, by role."""
 
 
-class Layer(Protocol):
-    """One layer of the submission's."""
+class Layer(ABC):
+    """One layer of the submission's; what a runtime does not override, its interfaces lack.
 
-    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
-        """Forward in training mode."""
-        ...
+    Every call may raise `Absent` or `Unusable`, or whatever the submission raises.
+    """
 
+    @abstractmethod
+    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
+        """Forward in training mode; `differentiable` where a backward will follow."""
+
+    @abstractmethod
     def backward(self, grad: NDArray[Any]) -> Arrays:
-        """Return dz, dgamma and dbeta."""
-        ...
+        """Return dz, dgamma and dbeta of the latest training forward."""
 
-    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
-        """Forward in inference mode."""
-        ...
+    @abstractmethod
+    def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
+        """Forward in inference mode; `differentiable` where a backward will follow."""
+
+    @abstractmethod
+    def statistics(self) -> Arrays:
+        """Return running_mean and running_var."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, bytes]:
+        """Return the bytes of gamma and beta, to see whether a call changes them."""
+
+    @abstractmethod
+    def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
+        """Set other parameters: new arrays, or new numbers in the arrays that stand there."""
 
     def infer_backward(self, grad: NDArray[Any]) -> Arrays:
         """Return dz, dgamma and dbeta of the latest inference."""
-        ...
+        raise Absent("nothing differentiates inference")
 
     def population(self, batches: list[NDArray[Any]]) -> Any:
         """Return the population's mean and variance."""
-        ...
-
-    def statistics(self) -> Arrays:
-        """Return running_mean and running_var."""
-        ...
-
-    def parameters(self) -> dict[str, bytes]:
-        """Return the bytes of gamma and beta, to see whether a call changes them."""
-        ...
+        raise Absent("nothing gives population statistics")
 
     def held(self, name: str) -> Any:
         """Return the dgamma or dbeta that the layer holds now; None where it holds none."""
-        ...
-
-    def set_parameters(
-        self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False
-    ) -> None:
-        """Set other parameters."""
-        ...
+        return None

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker.results import Absent
-from bn_worker.runtimes.base import Arrays, Spec
+from bn_worker.runtimes.base import Arrays, Layer, Spec
 from bn_worker.runtimes.making import make
 
 
-class ClassLayer:
+class ClassLayer(Layer):
     """A class with attributes for parameters, gradients and statistics."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -76,11 +76,11 @@ class ClassLayer:
                 return method
         raise Absent(f"the class has no method {' or '.join(options)}")
 
-    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in training mode."""
         return self._forward(x, inference=False)
 
-    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in inference mode."""
         return self._forward(x, inference=True)
 
@@ -104,9 +104,7 @@ class ClassLayer:
         """Read the running statistics."""
         return {name: self._read(name) for name in ("running_mean", "running_var")}
 
-    def set_parameters(
-        self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False
-    ) -> None:
+    def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Set the attributes, or write into the arrays that stand there."""
         for role, value in (("gamma", gamma), ("beta", beta)):
             if not (in_place and self._write(role, value)):

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker.results import Absent, Unusable
-from bn_worker.runtimes.base import Arrays, Spec
+from bn_worker.runtimes.base import Arrays, Layer, Spec
 
 
-class FunctionLayer:
+class FunctionLayer(Layer):
     """A forward and a backward function, with parameters and statistics passed in."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -55,17 +55,13 @@ class FunctionLayer:
             self._cache, self._trained = cache, True
         return out
 
-    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in training mode; keeps the cache."""
         return self._forward(x, self._spec["train_mode"])
 
-    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in inference mode."""
         return self._forward(x, self._spec["infer_mode"])
-
-    def infer_backward(self, grad: NDArray[Any]) -> Arrays:
-        """Refuse: the course has no function for it."""
-        raise Absent("there is no function that differentiates inference")
 
     def population(self, batches: list[NDArray[Any]]) -> Any:
         """Call the function for the population's statistics."""
@@ -81,17 +77,12 @@ class FunctionLayer:
         dz, dgamma, dbeta = result
         return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
 
-    def set_parameters(
-        self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False
-    ) -> None:
+    def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Pass others from now on, or the same arrays with other numbers."""
         if in_place:
             self._gamma[...], self._beta[...] = gamma, beta
         else:
             self._gamma, self._beta = gamma.astype(np.float64), beta.astype(np.float64)
-
-    def held(self, name: str) -> None:
-        """Return nothing: a function keeps nothing."""
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the arrays that are passed in."""

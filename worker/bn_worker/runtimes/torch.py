@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bn_worker.results import Absent, Unusable
-from bn_worker.runtimes.base import Arrays, Spec
+from bn_worker.runtimes.base import Arrays, Layer, Spec
 from bn_worker.runtimes.making import make
 
 torch.set_num_threads(1)
@@ -23,7 +23,7 @@ class _Pass:
     out: torch.Tensor
 
 
-class ModuleLayer:
+class ModuleLayer(Layer):
     """A module with torch's names: weight, bias, running_mean, running_var."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -51,9 +51,7 @@ class ModuleLayer:
         with torch.no_grad():
             tensor.copy_(torch.from_numpy(value.reshape(tuple(tensor.shape))))
 
-    def set_parameters(
-        self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool = False
-    ) -> None:
+    def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Copy other parameters in, as torch's optimisers do: in place."""
         self._copy("gamma", gamma)
         self._copy("beta", beta)
@@ -75,7 +73,7 @@ class ModuleLayer:
             raise Unusable(f"the output is a {type(out).__name__}, but should be a torch.Tensor")
         return _Pass(tensor, out)
 
-    def train(self, x: NDArray[Any], *, differentiable: bool = True) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in training mode; when nothing is differentiated, every second time without a graph."""  # noqa: E501
         self._container.train()
         self._module.zero_grad(set_to_none=True)
@@ -88,7 +86,7 @@ class ModuleLayer:
             raise Unusable(f"the output is {out.dtype}, but should be {self._trained.x.dtype}")
         return out.detach().numpy()
 
-    def infer(self, x: NDArray[Any], *, differentiable: bool = False) -> Any:
+    def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in inference mode; `differentiable` as for a layer that is frozen."""
         self._container.eval()
         with torch.set_grad_enabled(differentiable):
@@ -107,10 +105,6 @@ class ModuleLayer:
             if self._tensor(role) is not None and gradients[f"d{role}"] is None:
                 raise Unusable(f"{self._attribute(role)} gets no gradient in inference mode")
         return gradients
-
-    def population(self, batches: list[NDArray[Any]]) -> Any:
-        """Refuse: a module has no call for it."""
-        raise Absent("a module has no population statistics")
 
     def _differentiate(self, latest: _Pass | None, grad: NDArray[Any], mode: str) -> Arrays:
         if latest is None:
@@ -147,9 +141,6 @@ class ModuleLayer:
                 )
                 raise Unusable(f"{name} {what}")
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
-
-    def held(self, name: str) -> None:
-        """Return nothing: gradients are copied out when they are there."""
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of weight and bias, in float64: a forward may convert the module."""

@@ -1,0 +1,76 @@
+"""The grader for other Python programs: the same verdicts as the command line's.
+
+from bn_grading.api import check
+result = check("my_layer.py:MyNorm", course="torch")
+assert result.status == "correct", result.summary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bn_properties.records import Results, SubmissionResult
+
+from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
+from bn_grading.classroom.plan import Plan
+from bn_grading.classroom.schedule import run
+from bn_grading.courses.model import Course, built_in, find
+from bn_grading.intake.paths import collect, single
+
+
+def check(
+    subject: str,
+    *,
+    course: str = "auto",
+    seed: int = DEFAULT_SEED,
+    examples: int = DEFAULT_EXAMPLES,
+) -> SubmissionResult:
+    """Check one submission, as `bnoracle check` does.
+
+    Args:
+        subject: a file, its folder, `file.py:Class` or `package.Class`.
+        course: a built-in course's name, a .toml file, or `auto`.
+        seed: of the cases.
+        examples: how many cases are drawn, 11 to 10,000.
+
+    Raises:
+        PathError: there is no such file or module.
+        CourseError: there is no such course, or its file is wrong.
+        ValueError: `examples` is out of range.
+    """
+    plan = _plan([], course, seed, examples, 1)
+    return plan.grade(single(subject))
+
+
+def grade(
+    paths: Sequence[str],
+    *,
+    course: str = "auto",
+    seed: int = DEFAULT_SEED,
+    examples: int = DEFAULT_EXAMPLES,
+    jobs: int = 1,
+) -> Results:
+    """Grade a class, as `bnoracle grade` does, and write nothing.
+
+    Args:
+        paths: files, and folders of submissions.
+        course, seed, examples: see `check`.
+        jobs: how many submissions are graded at once, at least 1.
+
+    Raises:
+        PathError: a path does not exist, or a folder holds no submission.
+        CourseError: there is no such course, or its file is wrong.
+        ValueError: `examples` or `jobs` is out of range.
+    """
+    return run(_plan(paths, course, seed, examples, jobs))
+
+
+def _plan(paths: Sequence[str], course: str, seed: int, examples: int, jobs: int) -> Plan:
+    if not 11 <= examples <= 10_000:
+        raise ValueError(f"examples is {examples}, but must be from 11 to 10000")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, but must be at least 1")
+    chosen: Course | None = None if course == "auto" else find(course)
+    submissions = collect(paths).submissions if paths else ()
+    courses = tuple(built_in().values())
+    return Plan(submissions, chosen, courses, CaseBank(seed, examples), jobs)

@@ -1,0 +1,1 @@
+"""A whole class: what is to be graded, several at a time, each record kept as it is ready."""

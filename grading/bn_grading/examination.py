@@ -1,0 +1,253 @@
+"""THE pipeline: a submission and its course to findings.
+
+Everything that judges goes this way: `check`, `grade`, the plugin and the API with submissions,
+the evidence with known mistakes. Each step is taken when it is asked for, and once: one property
+can be looked at alone, or all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+
+from bn_diagnosis.diagnosis import Diagnosis
+from bn_properties.cases.case import Case
+from bn_properties.catalogue import BY_ID, PROPERTIES
+from bn_properties.checking import Finding, blocked_by, describe, scan
+from bn_properties.counterexample import write
+from bn_properties.property import Property
+from bn_properties.records import Cause, Counterexample, Outcome
+from bn_properties.reducing import minimise
+from bn_properties.transcript import Oracle, Transcript
+from bn_worker.messages import Request
+
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.matching import Match
+from bn_grading.courses.model import Part
+from bn_grading.subject.remote import RemoteSubject
+from bn_grading.subject.session import Session, Unusable
+
+
+class CannotExamine(Exception):
+    """What examining needs is not installed here: the grader's lack, not the submission's."""
+
+
+class PartExamination:
+    """One subject, asked property by property."""
+
+    def __init__(
+        self,
+        transcript: Transcript,
+        oracle: Oracle,
+        cases: Sequence[Case],
+        *,
+        properties: Sequence[Property] = PROPERTIES,
+        seed: int = 0,
+        diagnosis: Callable[[], Diagnosis] | None = None,
+    ) -> None:
+        """Examine the transcript's subject; `diagnosis` is asked for only where a cause is."""
+        self.transcript, self.oracle = transcript, oracle
+        self.properties = tuple(properties)
+        self.cases, self._seed, self._diagnosis = cases, seed, diagnosis
+        self._ids = {each.id for each in self.properties}
+        self._scanned: dict[str, Finding] = {}
+        self._reduced: dict[str, Finding] = {}
+
+    def scanned(self, id_: str) -> Finding:
+        """Return what came of one property, as the cases show it.
+
+        A failure of the property's own is not the submission's, nor any other property's.
+        """
+        if id_ not in self._scanned:
+            prop = BY_ID[id_]
+            try:
+                found = scan(prop, self.cases, self.transcript, self.oracle)
+            except Exception as error:
+                message = f"the grader failed ({type(error).__name__}: {error})"
+                found = Finding(prop, Outcome.ERROR, 0, None, None, message)
+            self._scanned[id_] = found
+        return self._scanned[id_]
+
+    def blocked_by(self, id_: str) -> str | None:
+        """Return the property whose failure explains that this one fails, if there is one."""
+        if self.scanned(id_).outcome is not Outcome.FAIL:
+            return None
+        self._presupposed(id_)
+        return blocked_by(self.scanned(id_), self._scanned)
+
+    def _presupposed(self, id_: str) -> None:
+        for other in BY_ID[id_].presupposes:
+            if other in self._ids and other not in self._scanned:
+                self.scanned(other)
+                self._presupposed(other)
+
+    @cached_property
+    def _observed(self) -> tuple[Finding, ...]:
+        """All findings, before anything is reduced: a cause must explain what was observed then."""
+        return tuple(self.scanned(each.id) for each in self.properties)
+
+    def finding(self, id_: str) -> Finding:
+        """Return what came of one property; a root failure is brought down to the smallest case."""
+        if id_ not in self._reduced:
+            found = self.scanned(id_)
+            if found.failing is not None and self._is_root(id_):
+                smallest = minimise(found.failing, found.property, self.transcript)
+                found = replace(found, failing=smallest, message=describe(smallest))
+            self._reduced[id_] = found
+        return self._reduced[id_]
+
+    def _is_root(self, id_: str) -> bool:
+        return self.scanned(id_).outcome is Outcome.FAIL and self.blocked_by(id_) is None
+
+    def counterexample(self, id_: str) -> Counterexample | None:
+        """Return a root failure written down; None for any other outcome."""
+        failing = self.finding(id_).failing
+        if failing is None or not self._is_root(id_):
+            return None
+        return write(failing, self._seed, self.transcript, self.oracle)
+
+    def complete(self, part: Part, *, main: bool) -> PartFindings:
+        """Return everything: every property, every counterexample, and the causes."""
+        findings = {each.property.id: each for each in self._observed}
+        observed = self.transcript.observed
+        counterexamples = {
+            id_: written for id_ in findings if (written := self.counterexample(id_)) is not None
+        }
+        failed = frozenset(id_ for id_, f in findings.items() if f.outcome is Outcome.FAIL)
+        causes: tuple[Cause, ...] = ()
+        if failed and self._diagnosis is not None:
+            causes = self._diagnosis().causes(observed, self.transcript, failed)
+        reduced = {id_: self.finding(id_) for id_ in findings}
+        return PartFindings(part, main, reduced, counterexamples, causes)
+
+
+@dataclass(frozen=True)
+class PartFindings:
+    """One part of a submission, with what was found of it."""
+
+    part: Part
+    main: bool
+    """Whether it is the part whose property ids carry no prefix."""
+    findings: dict[str, Finding]
+    counterexamples: dict[str, Counterexample]
+    causes: tuple[Cause, ...]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before its property ids."""
+        return "" if self.main else f"{self.part.id}/"
+
+
+class Examination:
+    """One submission in its worker, part by part."""
+
+    def __init__(self, match: Match, bank: CaseBank, work: float | None = None) -> None:
+        """Prepare; the worker starts with `start`.
+
+        `work` is how much is asked, as a multiple of what the default number of cases asks; the
+        bank's unless more is asked than its cases.
+
+        Raises:
+            CannotExamine: what the course's submissions are written with is not installed.
+        """
+        framework = match.course.framework
+        if framework and find_spec(framework) is None:
+            name = {"torch": "PyTorch"}.get(framework, framework)
+            raise CannotExamine(
+                f"this course needs {name}, which is not installed here "
+                f"(the extra is `{framework}`)"
+            )
+        self.match = match
+        self._bank = bank
+        self._session = Session(
+            _load(match), match.course.limits, bank.work if work is None else work
+        )
+        self._present: frozenset[str] = frozenset()
+
+    def start(self) -> None:
+        """Start the worker and load the submission.
+
+        Raises:
+            Unusable: it cannot be loaded, or defines nothing that is asked for.
+        """
+        self._present = frozenset(self._session.start())
+        if not self._present:
+            parts = self.match.parts
+            raise Unusable(f"it does not define {' or '.join(parts[0].names)}", self.output)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that the submission defines."""
+        return tuple(part for part in self.match.parts if part.id in self._present)
+
+    @cached_property
+    def main(self) -> Part | None:
+        """The part whose property ids carry no prefix: the first of the main group that is there."""  # noqa: E501
+        group = self.match.parts[0].group
+        return next((part for part in self.parts if part.group == group), None)
+
+    def part(self, part: Part) -> PartExamination:
+        """Return the examination of one part."""
+        convention = self.match.course.convention
+        subject = RemoteSubject(self._session, part, convention)
+        return PartExamination(
+            Transcript(subject),
+            self._bank.oracle(convention),
+            self._bank.cases(part.spatial_axes),
+            properties=[each for each in PROPERTIES if each.family in part.families],
+            seed=self._bank.seed,
+            diagnosis=lambda: self._bank.diagnosis(convention, part.spatial_axes),
+        )
+
+    def complete(self) -> tuple[PartFindings, ...]:
+        """Return everything that is found of every part."""
+        return tuple(self.part(part).complete(part, main=part is self.main) for part in self.parts)
+
+    @property
+    def output(self) -> str:
+        """The start of what the submission printed."""
+        return self._session.output
+
+    def close(self) -> None:
+        """End the worker."""
+        self._session.close()
+
+    def __enter__(self) -> Examination:
+        """Start it.
+
+        Raises:
+            Unusable: see `start`.
+        """
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _load(match: Match) -> Request:
+    """Return the request that hands a submission's sources to its worker."""
+    submission, file = match.submission, match.file
+    others = {
+        name.rpartition("/")[2].removesuffix(".py"): source
+        for name, source in submission.files.items()
+        if name != file
+    }
+    return Request(
+        "load",
+        {
+            "framework": match.course.framework,
+            "module": submission.module,
+            "filename": (file or "").rpartition("/")[2],
+            "source": submission.files[file] if file else "",
+            "others": others,
+            "parts": {part.id: part.interface.model_dump(mode="json") for part in match.parts},
+        },
+    )

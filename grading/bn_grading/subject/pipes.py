@@ -1,0 +1,146 @@
+"""A process's pipes, written and read within a limit: neither side can make the other wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import IO, Protocol
+
+_PIECE = 64 * 1024
+"""How much goes through a pipe at once: all that it holds, on most systems."""
+
+
+class TimeUp(Exception):
+    """Nothing came in time."""
+
+
+class Pipes(Protocol):
+    """What goes to a process, and what comes back."""
+
+    until: float
+    """The moment, on the monotonic clock, up to which `read` waits, and writes what is left."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, at once or while `read` waits."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end.
+
+        Raises:
+            TimeUp: nothing came in time.
+        """
+        ...
+
+    def close(self) -> None:
+        """Send nothing more."""
+        ...
+
+
+def pipes(stdin: IO[bytes], stdout: IO[bytes]) -> Pipes:
+    """Return a process's pipes: polled where the system can, else each with a thread."""
+    return PolledPipes(stdin, stdout) if hasattr(select, "poll") else ThreadedPipes(stdin, stdout)
+
+
+class PolledPipes:
+    """Pipes that this thread alone writes and reads, in pieces as large as they go."""
+
+    def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        """Take over both."""
+        self.until = 0.0
+        self._stdin, self._stdout = stdin.fileno(), stdout.fileno()
+        os.set_blocking(self._stdin, False)
+        self._unsent = memoryview(b"")
+        self._piece, self._at = b"", 0
+        self._poll = select.poll()
+        self._poll.register(self._stdout, select.POLLIN)
+
+    def write(self, data: bytes) -> None:
+        """Send what the pipe takes at once; the rest goes while `read` waits."""
+        self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
+        self._send()
+        if self._unsent:
+            self._poll.register(self._stdin, select.POLLOUT)
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._stdin, self._unsent[:_PIECE]) :]
+        except BlockingIOError:
+            return
+        except OSError:  # nobody reads any more: that shows when the replies are read
+            self._unsent = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        while self._at == len(self._piece):
+            left = self.until - time.monotonic()
+            ready = dict(self._poll.poll(max(0.0, 1000.0 * left)))
+            if not ready:
+                raise TimeUp
+            if self._stdin in ready:
+                self._send()
+                if not self._unsent:
+                    self._poll.unregister(self._stdin)
+            if self._stdout in ready:
+                self._piece, self._at = os.read(self._stdout, _PIECE), 0
+                if not self._piece:
+                    return b""
+        part = self._piece[self._at : self._at + size]
+        self._at += len(part)
+        return part
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._unsent = memoryview(b"")
+
+
+class ThreadedPipes:
+    """Pipes for systems that cannot wait for one with a limit: a thread writes, another reads."""
+
+    def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        """Take over both."""
+        self.until = 0.0
+        self._stdin, self._stdout = stdin, stdout
+        self._requests: SimpleQueue[bytes | None] = SimpleQueue()
+        self._replies: SimpleQueue[bytes] = SimpleQueue()
+        self._piece, self._at = b"", 0
+        for target in (self._write, self._read):
+            threading.Thread(target=target, daemon=True).start()
+
+    def write(self, data: bytes) -> None:
+        """Hand `data` to the thread that writes."""
+        self._requests.put(data)
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while (data := self._requests.get()) is not None:
+                unsent = memoryview(data)
+                while unsent:
+                    unsent = unsent[self._stdin.write(unsent) or 0 :]
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while part := os.read(self._stdout.fileno(), _PIECE):
+                self._replies.put(part)
+        self._replies.put(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        if self._at == len(self._piece):
+            try:
+                left = max(0.0, self.until - time.monotonic())
+                self._piece, self._at = self._replies.get(timeout=left), 0
+            except Empty:
+                raise TimeUp from None
+        part = self._piece[self._at : self._at + size]
+        self._at += len(part)
+        return part
+
+    def close(self) -> None:
+        """End the thread that writes."""
+        self._requests.put(None)

@@ -1,0 +1,194 @@
+"""One submission's worker over its whole life: loaded, asked, started again, and ended.
+
+The session is in one of three states:
+
+* *together*: all calls of a scenario go in one frame, and their replies come back in one.
+* *one by one*: each call has a frame of its own. So it is once the submission has ended its
+  process: which call did is lost with the replies that were held back, so the scenario is asked
+  again, slowly, and what hung or died is never asked again.
+* *over*: it is asked nothing more. The time for all calls is up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bn_properties.protocol import SubjectError
+from bn_worker import wire
+from bn_worker.messages import Problem, Reply, Request
+
+from bn_grading.courses.model import Limits
+from bn_grading.subject.transport import Transport
+
+MAX_RESTARTS = 3
+"""How often a worker that a submission killed is started again."""
+
+
+class Unusable(Exception):
+    """The submission cannot be loaded; the message says why."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        """Record why, and the start of what it printed before it failed."""
+        super().__init__(reason)
+        self.output = output
+
+
+@dataclass(frozen=True, eq=False)
+class Script:
+    """The calls of one scenario, encoded: how many there are, and each one's name."""
+
+    names: tuple[str, ...]
+    frames: bytes
+
+
+Refused = Mapping[str, SubjectError]
+"""Operations that hung or ended the process, and how."""
+
+
+class Session:
+    """The worker of one submission."""
+
+    def __init__(self, load: Request, limits: Limits, work: float = 1.0) -> None:
+        """Prepare; `start` does the work.
+
+        The limit on all calls together is the course's, times `work`: how much more is asked
+        than the usual number of cases. Only time spent waiting for the submission counts.
+        """
+        self._load, self._limits = load, limits
+        self._allowed = limits.submission * max(1.0, work)
+        self._waited = 0.0
+        self._worker: Transport | None = None
+        self._restarts = 0
+        self._state: Literal["together", "one by one", "over"] = "together"
+        self._up = SubjectError(
+            "unfinished", f"the submission takes longer than {self._allowed:g} s in all"
+        )
+        self._refused: dict[str, SubjectError] = {}
+        self._output = ""
+
+    @property
+    def output(self) -> str:
+        """The start of what the submission printed."""
+        return self._output or (self._worker.output if self._worker is not None else "")
+
+    def start(self) -> list[str]:
+        """Start the worker, load the submission and return the ids of the parts that it holds.
+
+        Raises:
+            Unusable: it cannot be loaded.
+        """
+        self._worker = Transport()
+        self._worker.send(wire.encode(self._load.message()))
+        try:
+            reply = self._worker.receive("load", self._limits.start)
+            reason = reply.error.message if reply.error is not None else None
+        except SubjectError as error:
+            reason = error.message.replace("load ", "importing it ", 1)
+        if reason is not None:
+            self.close()
+            raise Unusable(reason, self.output)
+        return list(reply.present)
+
+    def play(
+        self, script: Callable[[Refused, bool], Script]
+    ) -> tuple[Refused, list[Reply | SubjectError]]:
+        """Ask for the calls of one scenario; return what was not asked, and what came of the rest.
+
+        `script` gives the calls without those that are refused, together in one frame or one by
+        one. A call that hangs or ends the process fails those behind it, too.
+        """
+        if self._state == "over":
+            return {}, [self._up]
+        if self._state == "together":
+            found = self._attempt(script({}, True))
+            assert self._worker is not None
+            if self._worker.dead is None or self._over():
+                return {}, found
+            # The same call will end the process again: this time it does not count.
+            self._state = "one by one"
+            self._restarts -= 1
+        refused = dict(self._refused)
+        if "construct" in refused:
+            return refused, []
+        return refused, self._attempt(script(refused, False))
+
+    def _over(self) -> bool:
+        return self._state == "over"
+
+    def _attempt(self, script: Script) -> list[Reply | SubjectError]:
+        found: list[Reply | SubjectError] = []
+        try:
+            self._send(script.frames)
+            for name in script.names:
+                reply = self._receive(name)
+                found.append(reply if reply.error is None else _error(reply.error))
+        except SubjectError as error:
+            found += [error] * (len(script.names) - len(found))
+        return found
+
+    def _send(self, frames: bytes) -> None:
+        assert self._worker is not None
+        if self._worker.dead is not None:
+            self._restart()
+        self._worker.send(frames)
+
+    def _receive(self, name: str) -> Reply:
+        """Return the reply to one call; a hang, a death or the end of the time ends the rest."""
+        assert self._worker is not None
+        left = self._allowed - self._waited
+        if left <= 0:
+            self._end()
+            raise self._up
+        began = time.monotonic()
+        try:
+            call = name.replace("infer_backward", "backward in inference mode")
+            return self._worker.receive(call, min(self._limits.call, left))
+        except SubjectError as error:
+            if error.failure == "timeout" and left < self._limits.call:
+                self._end()
+                raise self._up from error
+            if self._state == "one by one":
+                self._refused.setdefault(name, error)
+            raise
+        finally:
+            self._waited += time.monotonic() - began
+
+    def _end(self) -> None:
+        """End the submission, which would else work off what it was sent."""
+        self._state = "over"
+        self.close()
+
+    def _restart(self) -> None:
+        if self._restarts >= MAX_RESTARTS:
+            raise SubjectError(
+                "not_implemented",
+                f"not run: the submission ended its process {MAX_RESTARTS + 1} times",
+            )
+        self._restarts += 1
+        self.close()
+        try:
+            self.start()
+        except Unusable as error:
+            raise SubjectError("died", f"the submission does not load again: {error}") from error
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.close()
+            self._output = self._output or self._worker.output
+
+    def __enter__(self) -> Session:
+        """Return the session, not yet started."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _error(problem: Problem) -> SubjectError:
+    failure = "raised" if problem.failure == "unusable" else problem.failure
+    return SubjectError(failure, problem.message)

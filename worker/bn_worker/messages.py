@@ -1,0 +1,120 @@
+"""What grader and worker say to each other, typed: a request, and the reply to it.
+
+What a worker sends is as little to be trusted as the submission beside it: `Reply.read` takes a
+message apart once, and refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, get_args
+
+from numpy.typing import NDArray
+
+from bn_worker.wire import Message, WireError
+
+Failure = Literal["not_implemented", "raised", "unusable_result", "unusable"]
+"""What can be wrong with a call or a result; `unusable`: the submission does not load."""
+
+Edit = Literal["gamma", "beta", "given", "earlier"]
+"""What a call can have changed: a parameter, what it was given, what an earlier call was given."""
+
+
+class Problem(NamedTuple):
+    """Why something is missing."""
+
+    failure: Failure
+    message: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One operation that the worker is asked for."""
+
+    op: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever JSON holds."""
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def message(self) -> Message:
+        """Return it as a message."""
+        return {**self.options, "op": self.op}, dict(self.arrays)
+
+    @classmethod
+    def read(cls, message: Message) -> Request:
+        """Read what the grader, who is trusted, has sent."""
+        header, arrays = message
+        return cls(header.pop("op"), header, arrays)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one operation."""
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    """Quantities that are missing, and why."""
+    edited: tuple[Edit, ...] = ()
+    error: Problem | None = None
+    """Why the whole operation failed."""
+    present: tuple[str, ...] = ()
+    """After loading: the ids of the parts that the submission defines."""
+
+    def message(self) -> Message:
+        """Return it as a message; what is empty is left out."""
+        fields: dict[str, Any] = {
+            "problems": dict(self.problems),
+            "edited": self.edited,
+            "error": self.error,
+            "present": self.present,
+        }
+        return {name: value for name, value in fields.items() if value}, dict(self.arrays)
+
+    @classmethod
+    def read(cls, message: Message) -> Reply:
+        """Read what a worker has sent.
+
+        Raises:
+            WireError: a field is unknown, or not what it should be.
+        """
+        header, arrays = message
+        unknown = header.keys() - {"problems", "edited", "error", "present"}
+        if unknown:
+            raise WireError(f"a reply has the unknown field {min(unknown)!r:.100}")
+        problems = header.get("problems", {})
+        if not isinstance(problems, dict):
+            raise WireError("a reply's problems are no object")
+        error = header.get("error")
+        return cls(
+            arrays,
+            {name: _problem(problem) for name, problem in problems.items()},
+            tuple(_one_of(name, get_args(Edit)) for name in _list(header, "edited")),
+            None if error is None else _problem(error),
+            tuple(_text(part) for part in _list(header, "present")),
+        )
+
+
+def _list(header: Mapping[str, Any], name: str) -> list[Any]:
+    value = header.get(name, [])
+    if not isinstance(value, list):
+        raise WireError(f"a reply's {name} is no list")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise WireError(f"a reply holds {value!r:.100} where text belongs")
+    return value
+
+
+def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if _text(value) not in allowed:
+        raise WireError(f"a reply holds {value!r:.100}, but must hold one of {', '.join(allowed)}")
+    return value
+
+
+def _problem(value: Any) -> Problem:
+    if not isinstance(value, list) or len(value) != 2:
+        raise WireError("a reply's problem is no pair of a failure and a message")
+    return Problem(_one_of(value[0], get_args(Failure)), _text(value[1]))

@@ -76,7 +76,7 @@ def test_the_thorough_profile_searches_for_the_worst_error(
     ("arguments", "message"),
     [
         (["--bn-subject", "gone.py"], "gone.py does not exist"),
-        (["--bn-subject", "empty.py"], "belongs to no course"),
+        (["--bn-subject", "empty.py"], "defines nothing that a course asks for"),
         (["--bn-subject", "empty.py", "--bn-course", "none"], "there is no course 'none'"),
         (["--bn-subject", "empty.py", "--bn-profile", "fast"], "--bn-profile"),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 from bn_diagnosis.faults import BY_ID
+from bn_evidence.wrong_files import WrongFile, wrong_files
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
@@ -18,6 +19,7 @@ from bn_grading.intake.submissions import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+FOLDERS = ("correct", "unstable", "buggy", "incomplete", "unusable")
 HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
 
 
@@ -50,21 +52,26 @@ def brief(result: SubmissionResult) -> dict[str, Any]:
     return found | ({"blocked": blocked} if blocked else {})
 
 
-@lru_cache(maxsize=1)
-def judged(path: Path) -> SubmissionResult:
+def judged(path: Path, key: str = "") -> SubmissionResult:
     """Grade a fixture, and hold it to the records, property by property."""
     result = grade(single(str(path)), None, list(built_in().values()), bank())
-    assert recorded()[path.relative_to(FIXTURES).as_posix()] == brief(result)
+    assert recorded()[key or path.relative_to(FIXTURES).as_posix()] == brief(result)
     return result
 
 
 def files(folder: str) -> list[ParameterSet]:
-    plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *FIXTURES.glob(f"more/{folder}/*.py")])
+    plain = sorted((FIXTURES / folder).glob("*.py"))
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
     return [pytest.param(path, id=path.stem) for path in plain] + [
         pytest.param(path, id=path.stem, marks=pytest.mark.torch) for path in torch
     ]
+
+
+def test_every_fixture_has_a_record_and_no_other() -> None:
+    paths = [p for p in FIXTURES.rglob("*.py") if p.parent.name in FOLDERS]
+    keys = {p.relative_to(FIXTURES).as_posix() for p in paths if "courses" not in p.parts}
+    assert keys | {f"mistakes/{wrong.name}" for wrong in wrong_files(FIXTURES)} == set(recorded())
 
 
 @pytest.mark.parametrize("path", files("correct"))
@@ -79,18 +86,29 @@ def test_a_correct_file_is_correct(path: Path) -> None:
 def test_a_wrong_file_is_rejected_by_the_property_it_names(path: Path) -> None:
     header = HEADER.match(path.read_text("utf-8"))
     assert header is not None, "the first two lines name the property and the mistake"
-    result = judged(path)
+    hold_rejected(judged(path), header[1], header[2])
+
+
+@pytest.mark.parametrize("wrong", wrong_files(FIXTURES), ids=lambda wrong: wrong.name)
+def test_a_mistake_in_a_right_file_is_rejected_by_the_property_it_names(
+    wrong: WrongFile, tmp_path: Path
+) -> None:
+    result = judged(wrong.write(tmp_path), f"mistakes/{wrong.name}")
+    hold_rejected(result, wrong.rejected_by, wrong.mistake)
+
+
+def hold_rejected(result: SubmissionResult, rejected_by: str, mistake: str) -> None:
     assert Status.INCORRECT == result.status
     outcomes = {p.id: p.status for p in result.properties}
-    assert outcomes[header[1]] in (Outcome.FAIL, Outcome.BLOCKED)
+    assert outcomes[rejected_by] in (Outcome.FAIL, Outcome.BLOCKED)
     roots = [p for p in result.properties if p.status is Outcome.FAIL]
     assert roots
     for root in roots:
         assert root.counterexample is not None, root.id
         assert root.counterexample.calls
     assert Outcome.ERROR not in outcomes.values()
-    if header[2] in BY_ID:
-        assert [header[2]] == [cause.fault for cause in result.causes]
+    if mistake in BY_ID:
+        assert [mistake] == [cause.fault for cause in result.causes]
 
 
 @pytest.mark.parametrize("path", files("unstable"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from bn_diagnosis.faults import BY_ID
+from bn_evidence.wrong_files import WrongFile, wrong_files
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Course, CourseError, find
 from bn_grading.grade import grade
@@ -16,7 +16,7 @@ from bn_properties.records import Outcome, Status, SubmissionResult
 
 COURSES = Path(__file__).parents[2] / "fixtures" / "courses"
 LECTURE = COURSES / "lecture"
-HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
+WRONG = {each.name: each for each in wrong_files(LECTURE)}
 
 
 @lru_cache(maxsize=1)
@@ -40,16 +40,16 @@ def test_a_correct_file_passes_every_property_there_is(path: Path) -> None:
     assert {Outcome.PASS} == {each.status for each in result.properties}
 
 
-@pytest.mark.parametrize("path", sorted(LECTURE.glob("buggy/*.py")), ids=lambda p: p.stem)
-def test_a_wrong_file_is_rejected_by_its_property_and_its_mistake_is_named(path: Path) -> None:
-    header = HEADER.match(path.read_text("utf-8"))
-    assert header is not None
-    result = judged(path)
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_wrong_file_is_rejected_by_its_property_and_its_mistake_is_named(
+    wrong: WrongFile, tmp_path: Path
+) -> None:
+    result = judged(wrong.write(tmp_path))
     assert Status.INCORRECT == result.status
     failed = {each.id for each in result.properties if each.status is Outcome.FAIL}
-    assert {header[1]} == failed
-    if header[2] in BY_ID:
-        assert [header[2]] == [cause.fault for cause in result.causes]
+    assert {wrong.rejected_by} == failed
+    if wrong.mistake in BY_ID:
+        assert [wrong.mistake] == [cause.fault for cause in result.causes]
 
 
 def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
     plain = tmp_path / "plain.toml"
     plain.write_text(text, "utf-8")
     course = find(str(plain))
-    wrong = LECTURE / "buggy" / "lecture_population_variance_biased.py"
+    wrong = WRONG["lecture_population_variance_biased"].write(tmp_path)
     result = grade(single(str(wrong)), course, [course], bank())
     assert Status.CORRECT == result.status
     absent = {each.id for each in result.properties if each.status is Outcome.NOT_APPLICABLE}
@@ -118,7 +118,7 @@ def test_two_parts_of_one_id_are_refused(tmp_path: Path) -> None:
         find(str(path))
 
 
-def test_a_mistake_that_costs_nothing_is_said_to() -> None:
-    result = judged(LECTURE / "buggy" / "lecture_population_mean_ragged.py")
+def test_a_mistake_that_costs_nothing_is_said_to(tmp_path: Path) -> None:
+    result = judged(WRONG["lecture_population_mean_ragged"].write(tmp_path))
     assert result.score == result.max_score
     assert "It costs no points in this course." in result.summary

@@ -98,13 +98,19 @@ def wrong_files(fixtures: Path) -> list[WrongFile]:
             where = f"{path.name}: {name}"
             if name in found:
                 raise StaleMistake(f"{where} is there twice")
-            right = fixtures / "correct" / f"{recipe.base}.py"
-            if not right.is_file():
+            right = _right_file(fixtures, recipe.base)
+            if right is None:
                 raise StaleMistake(f"{where}: there is no right file {recipe.base}")
             head = f"# rejected-by: {recipe.rejected_by}\n# mistake: {recipe.mistake}\n"
             source = head + edited(right.read_text("utf-8"), recipe.edit, where, recipe.base)
             found[name] = WrongFile(name, recipe.rejected_by, recipe.mistake, source)
     return [found[name] for name in sorted(found)]
+
+
+def _right_file(fixtures: Path, name: str) -> Path | None:
+    """Return a right file, from where they stand or from beside the mistakes that need it alone."""
+    paths = (fixtures / folder / f"{name}.py" for folder in ("correct", "mistakes"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _read(path: Path) -> dict[str, Recipe]:

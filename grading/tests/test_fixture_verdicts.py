@@ -1,4 +1,4 @@
-"""The tester tested: every fixture is judged as its folder and first line say."""
+"""The tester tested: every fixture is judged as its folder, first line or table says."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from _pytest.mark import ParameterSet
 from bn_diagnosis.faults import BY_ID
 from bn_evidence.wrong_files import WrongFile, wrong_files
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.model import built_in
+from bn_grading.courses.model import Course, built_in, find
 from bn_grading.grade import grade
 from bn_grading.intake.submissions import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-FOLDERS = ("correct", "unstable", "buggy", "incomplete", "unusable")
+LECTURE = FIXTURES / "courses" / "lecture"
 HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
 
 
@@ -52,15 +52,22 @@ def brief(result: SubmissionResult) -> dict[str, Any]:
     return found | ({"blocked": blocked} if blocked else {})
 
 
+@lru_cache(maxsize=1)
+def lecture() -> Course:
+    return find(str(LECTURE.with_suffix(".toml")))
+
+
 def judged(path: Path, key: str = "") -> SubmissionResult:
     """Grade a fixture, and hold it to the records, property by property."""
-    result = grade(single(str(path)), None, list(built_in().values()), bank())
-    assert recorded()[key or path.relative_to(FIXTURES).as_posix()] == brief(result)
+    key = key or path.relative_to(FIXTURES).as_posix()
+    course = lecture() if key.startswith("courses/lecture/") else None
+    result = grade(single(str(path)), course, list(built_in().values()), bank())
+    assert recorded()[key] == brief(result)
     return result
 
 
 def files(folder: str) -> list[ParameterSet]:
-    plain = sorted((FIXTURES / folder).glob("*.py"))
+    plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *LECTURE.glob(f"{folder}/*.py")])
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
     return [pytest.param(path, id=path.stem) for path in plain] + [
@@ -68,10 +75,20 @@ def files(folder: str) -> list[ParameterSet]:
     ]
 
 
+WRONG: dict[str, WrongFile] = {
+    (folder / "mistakes" / wrong.name).relative_to(FIXTURES).as_posix(): wrong
+    for folder in (FIXTURES, LECTURE)
+    for wrong in wrong_files(folder)
+}
+"""What is made, by the key of its record."""
+
+
 def test_every_fixture_has_a_record_and_no_other() -> None:
-    paths = [p for p in FIXTURES.rglob("*.py") if p.parent.name in FOLDERS]
-    keys = {p.relative_to(FIXTURES).as_posix() for p in paths if "courses" not in p.parts}
-    assert keys | {f"mistakes/{wrong.name}" for wrong in wrong_files(FIXTURES)} == set(recorded())
+    folders = ("correct", "unstable", "buggy", "incomplete", "unusable")
+    paths = [path for path in FIXTURES.rglob("*.py") if path.parent.name in folders]
+    keys = {path.relative_to(FIXTURES).as_posix() for path in paths}
+    no_submission = {"golden/generate.py"}
+    assert keys | set(WRONG) == set(recorded()) - no_submission
 
 
 @pytest.mark.parametrize("path", files("correct"))
@@ -89,12 +106,18 @@ def test_a_wrong_file_is_rejected_by_the_property_it_names(path: Path) -> None:
     hold_rejected(judged(path), header[1], header[2])
 
 
-@pytest.mark.parametrize("wrong", wrong_files(FIXTURES), ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize("key", WRONG)
 def test_a_mistake_in_a_right_file_is_rejected_by_the_property_it_names(
-    wrong: WrongFile, tmp_path: Path
+    key: str, tmp_path: Path
 ) -> None:
-    result = judged(wrong.write(tmp_path), f"mistakes/{wrong.name}")
-    hold_rejected(result, wrong.rejected_by, wrong.mistake)
+    wrong = WRONG[key]
+    hold_rejected(judged(wrong.write(tmp_path), key), wrong.rejected_by, wrong.mistake)
+
+
+def test_a_right_file_that_serves_mistakes_alone_is_correct() -> None:
+    for path in FIXTURES.glob("mistakes/*.py"):
+        result = grade(single(str(path)), None, list(built_in().values()), bank())
+        assert (Status.CORRECT, result.max_score) == (result.status, result.score), path.stem
 
 
 def hold_rejected(result: SubmissionResult, rejected_by: str, mistake: str) -> None:

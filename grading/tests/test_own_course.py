@@ -1,4 +1,7 @@
-"""A course of one's own: a TOML file with all that an interface may offer, and files for it."""
+"""A course of one's own: a TOML file with all that an interface may offer, and files for it.
+
+What its wrong files are found to be is held in test_fixture_verdicts.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from bn_diagnosis.faults import BY_ID
-from bn_evidence.wrong_files import WrongFile, wrong_files
+from bn_evidence.wrong_files import wrong_files
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Course, CourseError, find
 from bn_grading.grade import grade
@@ -38,18 +40,6 @@ def test_a_correct_file_passes_every_property_there_is(path: Path) -> None:
     result = judged(path)
     assert (Status.CORRECT, result.max_score) == (result.status, result.score)
     assert {Outcome.PASS} == {each.status for each in result.properties}
-
-
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_a_wrong_file_is_rejected_by_its_property_and_its_mistake_is_named(
-    wrong: WrongFile, tmp_path: Path
-) -> None:
-    result = judged(wrong.write(tmp_path))
-    assert Status.INCORRECT == result.status
-    failed = {each.id for each in result.properties if each.status is Outcome.FAIL}
-    assert {wrong.rejected_by} == failed
-    if wrong.mistake in BY_ID:
-        assert [wrong.mistake] == [cause.fault for cause in result.causes]
 
 
 def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> None:

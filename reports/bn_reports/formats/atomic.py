@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8 by replacing the file at once; make its folder if need be.
 
     A reader sees the old content or the new, never a part. Raises `OSError` if it cannot be

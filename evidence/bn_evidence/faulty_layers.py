@@ -55,35 +55,22 @@ class _EditsParameters(Faulty):
         return frozenset({"gamma"})
 
 
-def _writes_again(layer: ReferenceLayer, what: str, looked_at: str) -> AnyArray:
-    """Return what the first call of a kind gave, as it is once `what` was written over."""
-    return ReferenceLayer.look_again(layer, looked_at) + (looked_at == what)
+def _written_again(written: str) -> type[Faulty]:
+    """Return a layer that later writes to the array that its first call of a kind returned."""
+
+    class WrittenAgain(Faulty):
+        def look_again(self, what: str) -> AnyArray:
+            return super().look_again(what) + (what == written)
+
+    return WrittenAgain
 
 
-@_faulty("reuses-output", "the array that was returned is written to again", "hygiene.output_kept")
-class _ReusesOutput(Faulty):
-    def look_again(self, what: str) -> AnyArray:
-        return _writes_again(self, "train", what)
-
-
-@_faulty(
-    "reuses-prediction",
-    "the array that inference returned is written to again",
-    "hygiene.output_kept",
-)
-class _ReusesPrediction(Faulty):
-    def look_again(self, what: str) -> AnyArray:
-        return _writes_again(self, "infer", what)
-
-
-@_faulty(
-    "reuses-gradient",
-    "the array that backward returned is written to again",
-    "hygiene.output_kept",
-)
-class _ReusesGradient(Faulty):
-    def look_again(self, what: str) -> AnyArray:
-        return _writes_again(self, "backward", what)
+for _id, _title, _what in (
+    ("reuses-output", "the array that was returned is written to again", "train"),
+    ("reuses-prediction", "the array that inference returned is written to again", "infer"),
+    ("reuses-gradient", "the array that backward returned is written to again", "backward"),
+):
+    _faulty(_id, _title, "hygiene.output_kept")(_written_again(_what))
 
 
 @_faulty(

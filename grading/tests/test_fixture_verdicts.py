@@ -35,10 +35,22 @@ def recorded() -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1)
+def known() -> frozenset[str]:
+    """Return the properties that there were when the records were made: each is named somewhere."""
+    kinds = ("fail", "error", "not_run", "blocked")
+    named = {id_ for each in recorded().values() for kind in kinds for id_ in each.get(kind, ())}
+    return frozenset(id_.rpartition("/")[2] for id_ in named)
+
+
 def brief(result: SubmissionResult) -> dict[str, Any]:
-    """Return a verdict as the records hold it: every property, those that hold as their number."""
+    """Return a verdict as the records hold it: every property, those that hold as their number.
+
+    A property that is newer than the records is in none of the numbers.
+    """
+    judged_then = [p for p in result.properties if p.id.rpartition("/")[2] in known()]
     by: dict[str, list[str]] = {}
-    for each in result.properties:
+    for each in judged_then:
         by.setdefault(each.status, []).append(each.id)
     found: dict[str, Any] = {
         "status": str(result.status),
@@ -48,7 +60,7 @@ def brief(result: SubmissionResult) -> dict[str, Any]:
         "not_applicable": len(by.get("not_applicable", [])),
     }
     found |= {name: by[name] for name in ("fail", "error", "not_run") if name in by}
-    blocked = {p.id: p.blocked_by for p in result.properties if p.status is Outcome.BLOCKED}
+    blocked = {p.id: p.blocked_by for p in judged_then if p.status is Outcome.BLOCKED}
     return found | ({"blocked": blocked} if blocked else {})
 
 

@@ -51,17 +51,19 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
             present = remote.start()
         except Unusable:
             return "unusable"
-        examined = [_Examined(part, remote, course, bank) for part in parts if part.id in present]
+        under_test = [
+            _PartUnderTest(part, remote, course, bank) for part in parts if part.id in present
+        ]
         # A few cases of every property first: most mutants show at once.
         for few in (slice(0, 8), slice(8, None)):
-            for each in examined:
+            for each in under_test:
                 found = each.rejecting(few)
                 if found:
                     return found if each.part is parts[0] else f"{each.part.id}/{found}"
     return ""
 
 
-class _Examined:
+class _PartUnderTest:
     """One part of a submission, observed as far as it was asked."""
 
     def __init__(

@@ -1,297 +1,312 @@
-"""Layers with a bad habit each: right formulas, spoiled by what is done around them."""
+"""The faulty layers, each with the property that must reject it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from bn_diagnosis.diagnosis import ReferenceLayer, reference_layer
+from bn_diagnosis.formulas import Step
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Gradient, Moment, Quantity, Setup, Statistics
 
+from bn_evidence.faulty import Faulty, FaultyLayer
 
-class Spoiled:
-    """A right layer; each class below spoils what it does in one way."""
+_layers: list[FaultyLayer] = []
 
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        self.inner: ReferenceLayer = reference_layer({}, convention, setup)
-        self.convention, self.setup = convention, setup
 
+def _faulty(id_: str, title: str, killed_by: str) -> Callable[[type[Faulty]], type[Faulty]]:
+    """List the class below among the faulty layers."""
+
+    def listed(layer: type[Faulty]) -> type[Faulty]:
+        _layers.append(FaultyLayer(id_, title, killed_by, layer))
+        return layer
+
+    return listed
+
+
+@_faulty("edits-input", "the batch is centred in place", "hygiene.input_unmodified")
+class _EditsInput(Faulty):
     def train(self, x: AnyArray) -> AnyArray:
-        """Forward in training mode."""
-        return self.inner.train(x)
-
-    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        """Differentiate the latest training forward."""
-        return self.inner.backward(grad)
-
-    def infer(self, x: AnyArray) -> AnyArray:
-        """Forward in inference mode."""
-        return self.inner.infer(x)
-
-    def infer_backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        """Differentiate the latest inference-mode forward."""
-        return self.inner.infer_backward(grad)
-
-    def statistics(self) -> Statistics[AnyArray]:
-        """Return the running statistics."""
-        return self.inner.statistics()
-
-    def population(self, batches: tuple[AnyArray, ...]) -> Statistics[AnyArray]:
-        """Return the statistics of the population."""
-        return self.inner.population(batches)
-
-    def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
-        """Return what the first call of a kind gave."""
-        return self.inner.look_again(call, quantity)
-
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
-        """Another layer trains; it shares nothing with this one."""
-
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
-        """Set other parameters."""
-        self.inner.set_parameters(gamma, beta, in_place=in_place)
-
-    def edited(self) -> frozenset[str]:
-        """Return nothing: the parameters are left alone."""
-        return frozenset()
-
-
-class EditsInput(Spoiled):
-    """Training centres its input in place."""
-
-    def train(self, x: AnyArray) -> AnyArray:
-        out = self.inner.train(x)
+        out = super().train(x)
         x -= x.mean(axis=0)
         x += 1
         return out
 
 
-class EditsGradient(Spoiled):
-    """Backward writes into the upstream gradient."""
-
+@_faulty(
+    "edits-upstream-gradient",
+    "the upstream gradient is edited in place",
+    "hygiene.input_unmodified",
+)
+class _EditsUpstreamGradient(Faulty):
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        gradient = self.inner.backward(grad)
+        gradient = super().backward(grad)
         grad += 1
         return gradient
 
 
-class EditsParameters(Spoiled):
-    """A call changes γ."""
-
+@_faulty(
+    "edits-parameters", "γ is edited by a forward or backward", "hygiene.parameters_unmodified"
+)
+class _EditsParameters(Faulty):
     def edited(self) -> frozenset[str]:
         return frozenset({"gamma"})
 
 
-class ReusesOutput(Spoiled):
-    """Writes the next output into the array of the first: of one kind of call."""
+def _written_again(written: tuple[Moment, Quantity]) -> type[Faulty]:
+    """Return a layer that later writes to the array that its first call of a kind returned."""
 
-    what: tuple[Moment, Quantity] = ("train", "out")
+    class WrittenAgain(Faulty):
+        def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
+            return super().look_again(call, quantity) + ((call, quantity) == written)
 
-    def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
-        return self.inner.look_again(call, quantity) + ((call, quantity) == self.what)
-
-
-class ReusesPrediction(ReusesOutput):
-    """The same, of inference."""
-
-    what = ("infer", "out")
+    return WrittenAgain
 
 
-class ReusesGradient(ReusesOutput):
-    """The same, of dz."""
-
-    what = ("backward", "dz")
-
-
-class KeepsParameters(Spoiled):
-    """It never takes other parameters."""
-
-    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
-        pass
+_AGAIN: tuple[tuple[str, str, tuple[Moment, Quantity]], ...] = (
+    ("reuses-output", "the array that was returned", ("train", "out")),
+    ("reuses-prediction", "the array that inference returned", ("infer", "out")),
+    ("reuses-gradient", "the array that backward returned", ("backward", "dz")),
+)
+for _id, _what, _written in _AGAIN:
+    _faulty(_id, f"{_what} is written to again", "hygiene.output_kept")(_written_again(_written))
 
 
-class KeepsParametersForInference(Spoiled):
-    """Inference goes on with the parameters that the layer was made with."""
-
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        super().__init__(convention, setup)
-        self._made = reference_layer({}, convention, setup)
-
-    def train(self, x: AnyArray) -> AnyArray:
-        self._made.train(x)
-        return self.inner.train(x)
-
-    def infer(self, x: AnyArray) -> AnyArray:
-        return self._made.infer(x)
-
-
-class EditsInputLater(Spoiled):
-    """Inference overwrites the caller's array once the layer has trained."""
-
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        super().__init__(convention, setup)
-        self._trained = False
+@_faulty(
+    "edits-input-later",
+    "inference overwrites its input once the layer has trained",
+    "hygiene.input_unmodified",
+)
+class _EditsInputLater(Faulty):
+    _trained = False
 
     def train(self, x: AnyArray) -> AnyArray:
         self._trained = True
-        return self.inner.train(x)
+        return super().train(x)
 
     def infer(self, x: AnyArray) -> AnyArray:
-        out = self.inner.infer(x)
+        out = super().infer(x)
         if self._trained:
             x += 1
         return out
 
 
-class FirstInFirstOut(Spoiled):
-    """Backward takes the oldest forward that had no backward yet."""
-
+@_faulty(
+    "first-in-first-out",
+    "backward takes the oldest forward that had no backward yet",
+    "hygiene.latest_forward",
+)
+class _FirstInFirstOut(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, setup)
         self._waiting: list[ReferenceLayer] = []
 
     def train(self, x: AnyArray) -> AnyArray:
-        self._waiting.append(reference_layer({}, self.convention, self.setup))
+        self._waiting.append(self.twin())
         self._waiting[-1].train(x)
-        return self.inner.train(x)
+        return super().train(x)
 
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        oldest = self._waiting.pop(0) if len(self._waiting) > 1 else self.inner
-        return oldest.backward(grad)
+        if len(self._waiting) > 1:
+            return self._waiting.pop(0).backward(grad)
+        return super().backward(grad)
 
 
-class PopulationTrains(Spoiled):
-    """Asking for the population's statistics moves the running ones."""
-
+@_faulty(
+    "population-trains",
+    "asking for the population's statistics moves the running ones",
+    "population.stateless",
+)
+class _PopulationTrains(Faulty):
     def population(self, batches: tuple[AnyArray, ...]) -> Statistics[AnyArray]:
         for batch in batches:
-            self.inner.train(batch)
-        return self.inner.population(batches)
+            self.train(batch)
+        return super().population(batches)
 
 
-class OtherDefaults(Spoiled):
-    """Its default ε is 1e-3."""
+@_faulty(
+    "keeps-parameters-for-inference",
+    "inference keeps the parameters that the layer was made with",
+    "hygiene.current_parameters",
+)
+class _KeepsParametersForInference(Faulty):
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._made = self.twin()
 
+    def train(self, x: AnyArray) -> AnyArray:
+        self._made.train(x)
+        return super().train(x)
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        return self._made.infer(x)
+
+
+@_faulty(
+    "keeps-parameters",
+    "γ and β are those of the first forward for ever",
+    "hygiene.current_parameters",
+)
+class _KeepsParameters(Faulty):
+    def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
+        pass
+
+
+@_faulty("other-defaults", "the default ε is 1e-3", "training.defaults")
+class _OtherDefaults(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, replace(setup, eps=1e-3) if setup.eps is None else setup)
 
 
-class InfersByDefault(Spoiled):
-    """Its forward is inference where no mode is named, as on a layer that nothing was set on."""
+@_faulty("infers-by-default", "forward is inference where no mode is named", "training.defaults")
+class _InfersByDefault(Faulty):
+    def train(self, x: AnyArray) -> AnyArray:
+        return self.infer(x) if self.setup.bare else super().train(x)
+
+
+@_faulty("spoils-cache", "backward overwrites what forward kept for it", "hygiene.cache_kept")
+class _SpoilsCache(Faulty):
+    _overwritten = False
 
     def train(self, x: AnyArray) -> AnyArray:
-        return self.inner.infer(x) if self.setup.bare else self.inner.train(x)
-
-
-class SpoilsCache(Spoiled):
-    """Its backward leaves something else in the cache than forward put there."""
-
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        super().__init__(convention, setup)
-        self._spoilt = False
-
-    def train(self, x: AnyArray) -> AnyArray:
-        self._spoilt = False
-        return self.inner.train(x)
+        self._overwritten = False
+        return super().train(x)
 
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        gradient = self.inner.backward(grad * 2 if self._spoilt else grad)
-        self._spoilt = True
+        gradient = super().backward(grad * 2 if self._overwritten else grad)
+        self._overwritten = True
         return gradient
 
 
-class SharesState(Spoiled):
-    """Another layer of its class trains it along."""
-
+@_faulty(
+    "shares-state", "two layers share their state through the class", "hygiene.layers_independent"
+)
+class _SharesState(Faulty):
     def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
-        self.inner.train(x)
+        self.train(x)
 
 
-class AddsUpGradients(Spoiled):
-    """Its dγ adds up from call to call."""
-
+@_faulty("adds-up-gradients", "dγ adds up from call to call", "hygiene.repeatable")
+class _AddsUpGradients(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, setup)
         self._sum: AnyArray = np.zeros(setup.features)
 
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        gradient = self.inner.backward(grad)
+        gradient = super().backward(grad)
         self._sum = self._sum + np.asarray(gradient.dgamma)
-        return Gradient(gradient.dz, self._sum, gradient.dbeta)
+        return replace(gradient, dgamma=self._sum)
 
 
-class KeepsFirstBatch(Spoiled):
-    """Its backward uses what the first batch left in the cache."""
-
+@_faulty("keeps-first-batch", "backward uses the first batch for ever", "hygiene.latest_forward")
+class _KeepsFirstBatch(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, setup)
-        self._first: ReferenceLayer | None = None
-        self._rows = -1
+        self._first_batch: ReferenceLayer | None = None
+        self._trained_rows = -1
 
     def train(self, x: AnyArray) -> AnyArray:
-        if self._first is None:
-            self._first = reference_layer({}, self.convention, self.setup)
-            self._first.train(x)
-            self._rows = len(x)
-        return self.inner.train(x)
+        if self._first_batch is None:
+            self._first_batch = self.twin()
+            self._first_batch.train(x)
+            self._trained_rows = len(x)
+        return super().train(x)
 
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        if self._first is not None and len(grad) == self._rows:
-            return self._first.backward(grad)
-        gradient = self.inner.backward(grad)
-        return Gradient(np.zeros_like(grad), gradient.dgamma, gradient.dbeta)
+        if self._first_batch is not None and len(grad) == self._trained_rows:
+            return self._first_batch.backward(grad)
+        return replace(super().backward(grad), dz=np.zeros_like(grad))
 
 
-class Noisy(Spoiled):
-    """Gives another last bit each time, as an unordered parallel sum may."""
-
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        super().__init__(convention, setup)
-        self._calls = 0
+@_faulty("noisy", "the last bits differ from call to call", "hygiene.repeatable")
+class _Noisy(Faulty):
+    _calls = 0
 
     def train(self, x: AnyArray) -> AnyArray:
         self._calls += 1
-        return self.inner.train(x) * (1 + self._calls * 2.0**-52)
+        return super().train(x) * (1 + self._calls * 2.0**-52)
 
 
-class StartsElsewhere(Spoiled):
-    """A fresh layer's running mean is 1."""
-
+@_faulty("starts-elsewhere", "the running mean starts at 1", "running.initial_values")
+class _StartsElsewhere(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         if setup.running_mean is None:
             setup = replace(setup, running_mean=np.ones(setup.features))
         super().__init__(convention, setup)
 
 
-class NeedsTraining(Spoiled):
-    """Inference before training fails by using statistics that are not there yet."""
-
+@_faulty("needs-training", "inference before training gives NaN", "inference.fresh_layer")
+class _NeedsTraining(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
         super().__init__(convention, setup)
         self._trained = setup.running_mean is not None
 
     def train(self, x: AnyArray) -> AnyArray:
         self._trained = True
-        return self.inner.train(x)
+        return super().train(x)
 
     def infer(self, x: AnyArray) -> AnyArray:
-        return self.inner.infer(x) if self._trained else self.inner.infer(x) * np.nan
+        return super().infer(x) if self._trained else super().infer(x) * np.nan
 
 
-class WantsTrainingSize(Spoiled):
-    """Inference computes only as many rows as the latest training batch had."""
-
-    def __init__(self, convention: Convention, setup: Setup) -> None:
-        super().__init__(convention, setup)
-        self._rows: int | None = None
+@_faulty(
+    "wants-training-size",
+    "inference on a larger batch than the training batch leaves rows out",
+    "inference.any_batch_size",
+)
+class _WantsTrainingSize(Faulty):
+    _trained_rows: int | None = None
 
     def train(self, x: AnyArray) -> AnyArray:
-        self._rows = len(x)
-        return self.inner.train(x)
+        self._trained_rows = len(x)
+        return super().train(x)
 
     def infer(self, x: AnyArray) -> AnyArray:
-        out = self.inner.infer(x)
-        if self._rows is not None:
-            out[self._rows * 2 :] = 0.0
+        out = super().infer(x)
+        if self._trained_rows is not None:
+            out[self._trained_rows * 2 :] = 0.0
         return out
+
+
+def _unstable(id_: str, title: str, killed_by: str, **replaced: Step) -> FaultyLayer:
+    """Return a layer that is right in exact arithmetic, with some of its steps formed otherwise."""
+    return FaultyLayer(
+        id_,
+        title,
+        killed_by,
+        lambda convention, setup: reference_layer(replaced, convention, setup),
+    )
+
+
+FAULTY_LAYERS = (
+    *_layers,
+    _unstable(
+        "one-pass-variance",
+        "the variance is E[z²] − E[z]²",
+        "stability.training_output",
+        var=lambda t: (t.z**2).mean(axis=0) - t.mean**2,
+    ),
+    _unstable(
+        "one-pass-running-variance",
+        "only the running variance is E[z²] − E[z]²",
+        "stability.running_variance",
+        next_var=lambda t: (
+            t.decay * t.running_var + (1 - t.decay) * ((t.z**2).mean(axis=0) - t.mean**2)
+        ),
+    ),
+    _unstable(
+        "cubed-variance",
+        "(σ²+ε)^{3/2} is formed as the root of (σ²+ε)³",
+        "stability.huge_scale",
+        dvar=lambda t: -0.5 * (t.du * (t.z - t.mean)).sum(axis=0) / np.sqrt((t.var + t.eps) ** 3),
+    ),
+    _unstable(
+        "underflowing-spread",
+        "the normalised values are formed through σ⁴, which underflows",
+        "stability.tiny_scale",
+        u=lambda t: (t.z - t.mean) * np.sqrt((t.var + t.eps) ** 2 / (t.var + t.eps) ** 3),
+    ),
+)
+"""All of them."""

@@ -9,22 +9,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bn_diagnosis.diagnosis import reference_subject
-from bn_diagnosis.faults import Fault
 from bn_grading.case_bank import DEFAULT_EXAMPLES
-from bn_oracle.conventions import Convention
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID
 from bn_properties.checking import allowed, try_case
-from bn_properties.scenario import Subject
 from bn_properties.transcript import Oracle, Transcript
 
-from bn_evidence.faulty import FaultyLayer
-from bn_evidence.kill_matrix import SETTINGS, mistakes
+from bn_evidence.kill_matrix import SEED
+from bn_evidence.mistakes import MISTAKES, SETTINGS, Mistake, Setting, subject_of
 
 SEEDS = 20
-_OF_THE_MATRIX = 0
-"""The kill matrix's seed, which settles in which setting a mistake shows."""
+COMMAND = "PYTHONPATH=evidence python -m bn_evidence.power > docs/detection-power.md"
 
 
 @dataclass(frozen=True)
@@ -44,50 +39,46 @@ class Power:
 
 
 class _Cases:
-    """Cases of one seed in one setting, with the oracle's answers."""
+    """Cases of one seed in one setting, with what the oracle expects."""
 
-    def __init__(self, seed: int, examples: int, convention: Convention, axes: int) -> None:
-        self._cases = draw_cases(seed, examples, axes)
-        self._answers = Oracle(convention)
-        self._convention, self._axes = convention, axes
+    def __init__(self, seed: int, examples: int, setting: Setting) -> None:
+        convention, spatial_axes = setting
+        self._cases = draw_cases(seed, examples, spatial_axes)
+        self._expected = Oracle(convention)
+        self._setting = setting
 
-    def needed(self, mistake: Fault | FaultyLayer) -> int | None:
+    def needed(self, mistake: Mistake) -> int | None:
         """Return how many cases the mistake's property is put to until it fails."""
-        subject: Subject
-        if isinstance(mistake, FaultyLayer):
-            subject = mistake.subject(self._convention, self._axes)
-        else:
-            subject = reference_subject(mistake.replaces, self._convention, self._axes)
         prop = BY_ID[mistake.killed_by]
-        seen = Transcript(subject)
+        seen = Transcript(subject_of(mistake, self._setting))
         for count, case in enumerate(self._cases[:: prop.stride], 1):
-            if not allowed(case, self._convention):
+            if not allowed(case, self._setting[0]):
                 continue
-            failing, _ = try_case(prop, case, seen, self._answers)
+            failing, _ = try_case(prop, case, seen, self._expected)
             if failing is not None:
                 return count
         return None
 
 
 def measure(
-    chosen: Sequence[Fault | FaultyLayer], seeds: Sequence[int], examples: int = DEFAULT_EXAMPLES
+    chosen: Sequence[Mistake], seeds: Sequence[int], examples: int = DEFAULT_EXAMPLES
 ) -> list[Power]:
     """Put each mistake's own property to it under every seed.
 
     The setting is the first of the kill matrix's in which the property rejects the mistake.
     """
-    places: dict[str, tuple[Convention, int]] = {}
-    for place in SETTINGS:
-        cases = _Cases(_OF_THE_MATRIX, examples, *place)
+    settings: dict[str, Setting] = {}
+    for setting in SETTINGS:
+        cases = _Cases(SEED, examples, setting)
         for mistake in chosen:
-            if mistake.id not in places and cases.needed(mistake) is not None:
-                places[mistake.id] = place
+            if mistake.id not in settings and cases.needed(mistake) is not None:
+                settings[mistake.id] = setting
     found: dict[str, list[int | None]] = {mistake.id: [] for mistake in chosen}
     for seed in seeds:
-        banks = {place: _Cases(seed, examples, *place) for place in SETTINGS}
+        by_setting = {setting: _Cases(seed, examples, setting) for setting in SETTINGS}
         for mistake in chosen:
-            place = places.get(mistake.id, SETTINGS[0])
-            found[mistake.id].append(banks[place].needed(mistake))
+            setting = settings.get(mistake.id, SETTINGS[0])
+            found[mistake.id].append(by_setting[setting].needed(mistake))
     return [Power(each.id, each.killed_by, tuple(found[each.id])) for each in chosen]
 
 
@@ -99,7 +90,8 @@ def markdown(powers: Sequence[Power]) -> str:
         "",
         "How often a property rejects the mistakes that are named for it, at the default number of",
         f"examples: {DEFAULT_EXAMPLES} cases, {seeds} seeds. Made by",
-        "`python -m bn_evidence.power > docs/detection-power.md`.",
+        f"`{COMMAND}`",
+        "from the checkout's root.",
         "",
         "A mistake's power is the share of the seeds under which its own property rejects it; any",
         "other property may reject it as well. *Cases needed* counts up to the first rejection, of",
@@ -137,4 +129,4 @@ def markdown(powers: Sequence[Power]) -> str:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
-    print(markdown(measure(mistakes(), range(1, count + 1))), end="")
+    print(markdown(measure(MISTAKES, range(1, count + 1))), end="")

@@ -1,4 +1,4 @@
-"""Make docs/mutants.md: `python -m bn_evidence.mutants fixtures/correct/*.py > docs/mutants.md`."""
+"""Make docs/mutants.md; the page says by which command."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bn_evidence.mutants.judged import Judged, judge
 
 HEAD = """# Source mutants
 
-Each right NumPy file in `fixtures/correct/` is edited in one place at a time, in every way that the
-operators of `bn_grading/mutants/operators.py` know: operators and constants exchanged, signs, axes,
+Each right NumPy file in `fixtures/correct/` is edited in one place at a time, in every way that
+`bn_evidence/mutants/operators.py` knows: operators and constants exchanged, signs, axes,
 `keepdims`, factors, terms, divisors and exponents dropped, names and arguments swapped, statements
 deleted, conditions negated, mean for sum, n − 1 for n. Code that is not batch norm stays.
 
-What counts as *different* is settled without the properties: `bn_grading/mutants/truth.py` computes
-the right answers to 40 digits with mpmath (installed with the extra `test`) for well-conditioned
+What counts as *different* is settled without the properties: `bn_evidence/mutants/truth.py`
+computes the right answers to 40 digits with mpmath (in the extra `test`) for well-conditioned
 cases of a seed of its own: training output, dz, dγ, dβ and running statistics of one step;
 inference with set statistics; training, inference, training, training from a fresh layer; training
 and two backward passes of a layer on which nothing was set. A mutant
@@ -30,11 +30,13 @@ differs when an answer is off by more than 1e-6 of the quantity's size, has a sh
 allowed, or does not come. Every mutant that differs must be rejected by the grader at its default
 seed and number of cases.
 
-    python -m bn_evidence.mutants fixtures/correct/*.py > docs/mutants.md      # this page
-    BNORACLE_MUTANTS=all python -m pytest -q -n 2 grading/tests/test_source_mutants.py
+From the checkout's root,
 
-Without the variable, the test takes about one mutant in ninety. The comparison needs
-`signal.setitimer`, which Windows has not.
+    PYTHONPATH=evidence python -m bn_evidence.mutants fixtures/correct/*.py > docs/mutants.md
+    BNORACLE_MUTANTS=all python -m pytest -q -n 2 evidence/tests/test_source_mutants.py
+
+make this page, and put every mutant to the test. Without the variable, the test takes about one
+mutant in a hundred. The comparison needs `signal.setitimer`, which Windows has not.
 """
 
 

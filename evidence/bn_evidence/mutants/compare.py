@@ -7,6 +7,7 @@ tolerance, else the first difference. If the process ends early, the next mutant
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -57,7 +58,14 @@ def differences(job: Job) -> list[str]:
     while len(found) < len(job.sources):
         rest = Job(job.filename, job.sources[len(found) :], job.parts)
         command = [sys.executable, "-m", "bn_evidence.mutants.compare"]
-        done = subprocess.run(command, input=pickle.dumps(rest), capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            input=pickle.dumps(rest),
+            capture_output=True,
+            check=False,
+            # This package is not installed: the process finds it where this one did.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
         lines = done.stdout.decode().splitlines()
         found += lines
         if len(found) < len(job.sources):

@@ -49,24 +49,21 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
     found = match(submission(source, name), course, [course])
     try:
         with Examination(found, bank) as examination:
-            parts = [_Part(part, examination.part(part)) for part in examination.parts]
+            parts = [_PartUnderTest(part, examination.part(part)) for part in examination.parts]
             # A few cases of every property first: most mutants show at once.
             for few in (slice(0, 8), slice(8, None)):
                 for each in parts:
                     rejected = each.rejecting(few)
                     if rejected:
-                        return (
-                            rejected
-                            if each.part is examination.main
-                            else f"{each.part.id}/{rejected}"
-                        )
+                        main = each.part is examination.main
+                        return rejected if main else f"{each.part.id}/{rejected}"
     except Unusable:
         return "unusable"
     return ""
 
 
 @dataclass(frozen=True)
-class _Part:
+class _PartUnderTest:
     """One part of a submission, observed as far as it was asked."""
 
     part: Part
@@ -77,9 +74,8 @@ class _Part:
         for prop in ORDER:
             if not self.part.asks(prop):
                 continue
-            cases = list(
-                asked_about(prop, self.examination.cases, self.examination.oracle.convention)
-            )
+            convention = self.examination.oracle.convention
+            cases = list(asked_about(prop, self.examination.cases, convention))
             if any(self._fails(prop, case) for case in cases[few]):
                 return prop.id
         return ""

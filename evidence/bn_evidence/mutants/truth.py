@@ -27,7 +27,9 @@ EPSILONS = (1.0, 0.0625, 1e-3)
 """What stands for an ε outside of 1e-3 to 10."""
 
 Array = NDArray[np.float64]
-Columns = list[list[Any]]
+Exact = Any
+"""A number of `MP`."""
+Columns = list[list[Exact]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _array(columns: Columns, shape: tuple[int, ...]) -> Array:
     return np.moveaxis(values, 0, 1).copy()
 
 
-def _moments(column: list[Any]) -> tuple[Any, Any]:
+def _moments(column: list[Exact]) -> tuple[Exact, Exact]:
     mean = MP.fsum(column) / len(column)
     return mean, MP.fsum((v - mean) ** 2 for v in column) / len(column)
 
@@ -112,16 +114,16 @@ def _well_conditioned(columns: Columns) -> bool:
     return all(v > SPREAD * m**2 for m, v in map(_moments, columns))
 
 
-def _vector(values: list[Any]) -> Array:
+def _vector(values: list[Exact]) -> Array:
     return np.array([float(v) for v in values])
 
 
-def _sized(values: list[Any], sizes: list[Any]) -> Expected:
+def _sized(values: list[Exact], sizes: list[Exact]) -> Expected:
     return Expected(_vector(values), _vector(sizes))
 
 
 def _affine(
-    columns: Columns, moments: list[tuple[Any, Any]], case: Case, shape: tuple[int, ...]
+    columns: Columns, moments: list[tuple[Exact, Exact]], case: Case, shape: tuple[int, ...]
 ) -> Expected:
     out, sizes = [], []
     for column, (mean, var), gamma, beta in zip(
@@ -138,10 +140,10 @@ def _gradients(columns: Columns, case: Case) -> Expectations:
     upstream = _columns(case.grad)
     dz: Columns = []
     dz_size: Columns = []
-    dgamma: list[Any] = []
-    dgamma_size: list[Any] = []
-    dbeta: list[Any] = []
-    dbeta_size: list[Any] = []
+    dgamma: list[Exact] = []
+    dgamma_size: list[Exact] = []
+    dbeta: list[Exact] = []
+    dbeta_size: list[Exact] = []
     for column, g, gamma in zip(columns, upstream, case.gamma, strict=True):
         count = len(column)
         mean, var = _moments(column)
@@ -167,7 +169,7 @@ def _gradients(columns: Columns, case: Case) -> Expectations:
     }
 
 
-def _moved(old: list[Any], batch: list[Any], decay: float) -> list[Any]:
+def _moved(old: list[Exact], batch: list[Exact], decay: float) -> list[Exact]:
     k = MP.mpf(decay)
     return [k * a + (1 - k) * b for a, b in zip(old, batch, strict=True)]
 
@@ -231,8 +233,8 @@ def _situation(case: Case, defaults: Defaults) -> Situation:
 
 
 def _statistics(
-    mean: list[Any], var: list[Any], moments: list[tuple[Any, Any]], decay: float
-) -> tuple[Expectations, list[Any], list[Any]]:
+    mean: list[Exact], var: list[Exact], moments: list[tuple[Exact, Exact]], decay: float
+) -> tuple[Expectations, list[Exact], list[Exact]]:
     new_mean = _moved(mean, [m for m, _ in moments], decay)
     new_var = _moved(var, [v for _, v in moments], decay)
     sizes = [abs(a) + abs(m) + MP.sqrt(v) for a, (m, v) in zip(mean, moments, strict=True)]

@@ -7,17 +7,17 @@ from pathlib import Path
 from bn_properties.records import Results, SubmissionResult
 from pydantic import ValidationError
 
-from bn_reports.formats.whole import write_whole
+from bn_reports.formats.atomic import write_atomically
 
 
 def write_results(results: Results, path: Path) -> None:
     """Write `results` to `path` as indented JSON. Raises `OSError` if that fails."""
-    write_whole(path, results.model_dump_json(indent=2) + "\n")
+    write_atomically(path, results.model_dump_json(indent=2) + "\n")
 
 
 def write_submission(submission: SubmissionResult, path: Path) -> None:
     """Write one submission to `path` as indented JSON. Raises `OSError` if that fails."""
-    write_whole(path, submission.model_dump_json(indent=2) + "\n")
+    write_atomically(path, submission.model_dump_json(indent=2) + "\n")
 
 
 def read_results(path: Path) -> Results:

@@ -10,13 +10,12 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from bn_properties.records import Results, Status, SubmissionResult
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bn_reports.formats.whole import write_whole
+from bn_reports.formats.atomic import write_atomically
 from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
 from bn_reports.views import counterexamples, findings
@@ -66,9 +65,9 @@ def write_html(results: Results, folder: Path) -> Path:
     """
     for submission in results.submissions:
         page = submission_page(submission, results)
-        write_whole(folder / _FOLDER / page_name(submission.id), page)
+        write_atomically(folder / _FOLDER / page_name(submission.id), page)
     index = folder / "index.html"
-    write_whole(index, class_page(results))
+    write_atomically(index, class_page(results))
     return index
 
 
@@ -114,6 +113,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _finalize(value: Any) -> Any:
+def _finalize(value: object) -> object:
     """Make control characters visible in everything that a template prints."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

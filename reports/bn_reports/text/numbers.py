@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-Value = Any
+Value = float | np.number[Any] | np.bool_
 """A Python or NumPy scalar: bool, integer or floating."""
 
 _BOOLEAN = bool | np.bool_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -10,7 +11,7 @@ import numpy as np
 from bn_properties.records import ArrayRecord
 from numpy.typing import NDArray
 
-from bn_reports.text.numbers import apart, brief, exact
+from bn_reports.text.numbers import Value, apart, brief, exact
 
 LIMIT: Final = 8
 """Rows, columns and leading indices shown; the rest is cut, with a note."""
@@ -18,6 +19,8 @@ LIMIT: Final = 8
 GOT, EXPECTED, BOUND = "got", "expected", "allowed error"
 
 Array = NDArray[Any]
+Window = tuple[int | slice, ...]
+"""What is shown of an array, as an index into it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _allowed(bound: ArrayRecord | None, shape: tuple[int, ...]) -> Array | None:
 
 
 def _panels(
-    got: Array, expected: Array, allowed: Array | None, wrong: Array, window: Any
+    got: Array, expected: Array, allowed: Array | None, wrong: Array, window: Window
 ) -> tuple[Panel, ...]:
     got, expected, wrong = np.asarray(got), np.asarray(expected), np.asarray(wrong)
     pairs = [
@@ -156,11 +159,11 @@ def _panels(
     return tuple(panels)
 
 
-def _each(show: Any, array: Any) -> list[str]:
+def _each(show: Callable[[Value], str], array: Array) -> list[str]:
     return [show(value) for value in np.asarray(array).flat]
 
 
-def _panel(title: str, array: Any, texts: list[str], wrong: Array | None = None) -> Panel:
+def _panel(title: str, array: Array, texts: list[str], wrong: Array | None = None) -> Panel:
     array = np.asarray(array)
     width = array.shape[-1] if array.ndim else 1
     marks = [False] * len(texts) if wrong is None else [bool(mark) for mark in wrong.flat]
@@ -169,13 +172,13 @@ def _panel(title: str, array: Any, texts: list[str], wrong: Array | None = None)
     return Panel(title, tuple(tuple(cells[start : start + width]) for start in starts))
 
 
-def _windows(shape: tuple[int, ...]) -> list[tuple[str, Any]]:
+def _windows(shape: tuple[int, ...]) -> list[tuple[str, Window]]:
     """Return what is shown of an array of `shape`: a label and an index for each block."""
     if 0 in shape:
         return []
     matrix = (slice(LIMIT),) * min(len(shape), 2)
     if len(shape) <= 2:
-        return [("", matrix or ...)]
+        return [("", matrix)]
     leading = islice(np.ndindex(*shape[:-2]), LIMIT)
     return [(f"[{', '.join(map(str, index))}, :, :]", index + matrix) for index in leading]
 

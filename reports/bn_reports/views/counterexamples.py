@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
 
-from bn_reports.text.numbers import apart, brief, exact
+from bn_reports.text.numbers import Value, apart, brief, exact
 from bn_reports.text.visible import one_line
 from bn_reports.views.arrays import Quantity, compared, listed
 
@@ -80,11 +80,11 @@ def _view(number: int, call: Call) -> CallView:
     )
 
 
-def _at(record: ArrayRecord | None, index: tuple[int, ...]) -> object | None:
+def _at(record: ArrayRecord | None, index: tuple[int, ...]) -> Value | None:
     """Return the value of `record` at `index`; None where there is none."""
     if record is None or len(record.shape) != len(index):
         return None
     if not all(0 <= place < size for place, size in zip(index, record.shape, strict=True)):
         return None
-    value: object = record.array()[index]
+    value: Value = record.array()[index]
     return value

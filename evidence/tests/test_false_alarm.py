@@ -18,6 +18,7 @@ from bn_grading.grade import grade
 from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
+pytestmark = pytest.mark.once
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 WANTED = int(os.environ.get("BNORACLE_FALSE_ALARM", "0"))
 EXAMPLES = 200 if WANTED else 100

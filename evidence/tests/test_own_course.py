@@ -76,7 +76,7 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
     [
         ('gamma = ["gamma"]', 'scale = ["gamma"]', "parts.0.interface.class.attributes.scale"),
         ('arguments = ["features", "momentum"]', 'arguments = ["width"]', "'features', 'momentum'"),
-        ('kind = "class"', 'kind = "module"', "a module needs runtime 'torch'"),
+        ('kind = "class"', 'kind = "module"', "that kind needs runtime 'torch'"),
         ('profile = "cmu-hw1p1"', 'profile = "cmu"', "profile is 'cmu', but must be one of"),
         ('population = ["population"]\n', "", "population.unbiased_variance is asked of no part"),
         ('"training.agreement" = 4', '"training.agrement" = 4', "'training.agrement' is not a"),

@@ -21,6 +21,7 @@ from bn_evidence.power import markdown, measure
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import built_in
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "fixtures" / "correct").glob("*.py"))
 ONE_IN = 1 if os.environ.get("BNORACLE_MUTANTS") == "all" else 97

@@ -25,7 +25,7 @@ from bn_worker.messages import Request
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import Match
-from bn_grading.courses.model import Part
+from bn_grading.courses.model import FRAMEWORKS, Part
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import Session, Unusable
 
@@ -154,9 +154,8 @@ class Examination:
         """
         framework = match.course.framework
         if framework and find_spec(framework) is None:
-            name = {"torch": "PyTorch"}.get(framework, framework)
             raise CannotExamine(
-                f"this course needs {name}, which is not installed here "
+                f"this course needs {FRAMEWORKS[framework]}, which is not installed here "
                 f"(the extra is `{framework}`)"
             )
         self.match = match

@@ -174,6 +174,8 @@ def test_ctrl_c_keeps_what_was_graded(tmp_path: Path, fixtures_folder: Path) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has SIGINT ignored, and it would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     written = tmp_path / "bnoracle-report" / "results" / "a_good.json"
     deadline = time.monotonic() + 120

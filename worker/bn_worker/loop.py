@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -236,9 +237,11 @@ def main() -> None:
             return
         # Each is packed when it is made: what happens to its arrays later does not show.
         packed = [wire.pack(*worker.answer(Request.read(each)).message()) for each in messages]
+        # What was printed goes first: the grader may end this process when it has the reply.
+        with contextlib.suppress(Exception):  # the submission may have put anything there
+            sys.stdout.flush()
         replies.write(wire.frame(packed))
         replies.flush()
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

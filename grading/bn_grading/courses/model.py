@@ -18,8 +18,14 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-FRAMEWORKS = ("torch",)
-"""What submissions may be written with beside NumPy."""
+FRAMEWORKS = {"torch": "PyTorch"}
+"""What submissions may be written with beside NumPy: the module, and how it is called."""
+
+RUNTIMES = {"class": "numpy", "functions": "numpy", "module": "torch"}
+"""For each kind of interface, what its submissions are written with: `numpy`, or a framework.
+
+How each is spoken to is a module of `bn_worker.runtimes`.
+"""
 
 Argument = Literal["features", "momentum", "eps"]
 """What a constructor may be given."""
@@ -172,10 +178,11 @@ class Course(_Table):
             for family in part.families:
                 if family not in FAMILIES:
                     raise ValueError(f"families: {family!r} is none of {_list(FAMILIES)}")
-            if (part.interface.kind == "module") != (self.runtime == "torch"):
+            needed = RUNTIMES[part.interface.kind]
+            if needed != self.runtime:
                 raise ValueError(
                     f"part {part.id!r} has kind {part.interface.kind!r} and the course runtime "
-                    f"{self.runtime!r}: a module needs runtime 'torch', and that needs modules"
+                    f"{self.runtime!r}, but that kind needs runtime {needed!r}"
                 )
         for key, points in self.points.items():
             self._check_points(key, points)

@@ -28,7 +28,9 @@ class CaseBank:
         self._diagnoses: dict[tuple[str, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
-        """Return the cases for inputs with so many axes after (N, C): past misses, drawn and derived."""  # noqa: E501
+        """Return the cases for inputs with so many axes after (N, C): past misses, drawn and
+        derived.
+        """
         if spatial_axes not in self._cases:
             drawn = draw_cases(self.seed, min(self.examples, MOST_DRAWN), spatial_axes)
             found = (*pinned_cases(spatial_axes), *enlarge(drawn, self.examples))

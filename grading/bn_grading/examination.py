@@ -183,7 +183,9 @@ class Examination:
 
     @cached_property
     def main(self) -> Part | None:
-        """The part whose property ids carry no prefix: the first of the main group that is there."""  # noqa: E501
+        """The part whose property ids carry no prefix: the first of the main group that
+        is there.
+        """
         group = self.match.parts[0].group
         return next((part for part in self.parts if part.group == group), None)
 

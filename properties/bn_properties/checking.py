@@ -22,7 +22,9 @@ class Judgement:
     """One comparison, measured."""
 
     ratio: float
-    """The worst error over its bound; more than 1 is a failure. Infinite for NaN or a miss of equality."""  # noqa: E501
+    """The worst error over its bound; more than 1 is a failure. Infinite for NaN or a miss of
+    equality.
+    """
     index: tuple[int, ...] | None
     """Where; None, and the errors 0, when the comparison holds."""
     absolute: float

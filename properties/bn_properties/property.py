@@ -62,7 +62,7 @@ class Property:
     id: str
     """`family.statement`."""
     title: str
-    """The sentence that a student reads: the first line of the function's docstring."""
+    """The sentence that a student reads: the first paragraph of the function's docstring."""
     equation: str
     """LaTeX."""
     source: str
@@ -89,10 +89,10 @@ def states(
     stride: int = 1,
     needs: Capability | None = None,
 ) -> Callable[[Judge], Property]:
-    """Make a `Property` of a function; its docstring's first line is the sentence."""
+    """Make a `Property` of a function; its docstring's first paragraph is the sentence."""
 
     def make(judge: Judge) -> Property:
-        title = (judge.__doc__ or "").strip().splitlines()[0]
+        title = " ".join((judge.__doc__ or "").partition("\n\n")[0].split())
         return Property(id, title, equation, source, presupposes, stride, needs, judge)
 
     return make

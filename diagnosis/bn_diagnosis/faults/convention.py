@@ -10,7 +10,9 @@ from bn_diagnosis.formulas import Trace, batch_var
 
 
 def _swapped(t: Trace, old: Array, new: Array) -> Array:
-    """Return the average with its weights exchanged; without a momentum there is nothing to swap."""  # noqa: E501
+    """Return the average with its weights exchanged; without a momentum there is nothing
+    to swap.
+    """
     decay = t.decay if t.cumulative else 1 - t.decay
     return decay * old + (1 - decay) * new
 

@@ -109,7 +109,8 @@ class FunctionInterface(_Table):
     train_mode: str
     infer_mode: str
     population: str = ""
-    """A function that takes a list of mini-batches and returns the population's mean and variance."""  # noqa: E501
+    """A function that takes a list of mini-batches and returns the population's mean and variance.
+    """
 
     @property
     def offers(self) -> frozenset[Capability]:

@@ -46,7 +46,9 @@ from bn_properties.transcript import Oracle
     presupposes=OUTPUT_HOLDS,
 )
 def gamma_gradient(case: Case, ask: Ask) -> Iterator[Check]:
-    """The gradient of γ is the upstream gradient times the normalised values, summed over the batch."""  # noqa: E501
+    """The gradient of γ is the upstream gradient times the normalised values, summed over the
+    batch.
+    """
     yield from compare(ask, case.training, "dgamma")
 
 
@@ -68,7 +70,9 @@ def beta_gradient(case: Case, ask: Ask) -> Iterator[Check]:
     presupposes=OUTPUT_HOLDS,
 )
 def input_gradient(case: Case, ask: Ask) -> Iterator[Check]:
-    """The gradient of the input takes all three routes: directly, through the variance and through the mean."""  # noqa: E501
+    """The gradient of the input takes all three routes: directly, through the variance and through
+    the mean.
+    """
     yield from compare(ask, case.training, "dz")
 
 

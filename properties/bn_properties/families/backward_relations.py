@@ -84,7 +84,9 @@ def _constant_gradient(case: Case) -> Scenario:
     stride=5,
 )
 def constant_upstream(case: Case, ask: Ask) -> Iterator[Check]:
-    """An upstream gradient that is the same for the whole batch moves no input: the mean takes it away."""  # noqa: E501
+    """An upstream gradient that is the same for the whole batch moves no input: the mean takes it
+    away.
+    """
     scenario = _constant_gradient(case)
     got = ask.response(scenario)[0].array("dz")
     room = ask.expected(scenario)[0].bound("dz")
@@ -146,7 +148,9 @@ def _doubled(case: Case) -> Scenario:
     stride=5,
 )
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
-    """Feeding every instance twice doubles dγ and dβ and leaves each dz alone: the first two are sums, not means."""  # noqa: E501
+    """Feeding every instance twice doubles dγ and dβ and leaves each dz alone: the first two are
+    sums, not means.
+    """
     scenario = _doubled(case)
     base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
     twice, first = ask.response(scenario)[0], ask.response(case.training)[0]
@@ -173,7 +177,9 @@ def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     stride=5,
 )
 def inverse_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Scaling the input by a, and ε by a², divides the input gradient by |a|: large weights get small steps."""  # noqa: E501
+    """Scaling the input by a, and ε by a², divides the input gradient by |a|: large weights get
+    small steps.
+    """
     scenario = scaled(case, backward=True)
     base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
     got = ask.response(scenario)[0].array("dz")
@@ -215,7 +221,9 @@ def parameter_gradients_apart(case: Case, ask: Ask) -> Iterator[Check]:
     stride=10,
 )
 def in_network(case: Case, ask: Ask) -> Iterator[Check]:
-    """In a network, the gradient reaches the weights before batch norm, and their bias gets none."""  # noqa: E501
+    """In a network, the gradient reaches the weights before batch norm, and their bias
+    gets none.
+    """
     if case.x.ndim > 2:
         return
     inputs, scenario = _network(case, ask.oracle)

@@ -79,7 +79,9 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     stride=10,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
-    """What was returned does not change when its gradient is computed, or other batches come, in either mode."""  # noqa: E501
+    """What was returned does not change when its gradient is computed, or other batches come, in
+    either mode.
+    """
     again, predicted, between = _looked_at_again(case)
     shown = ask.response(again)
     gradient = shown[1].array("dz")
@@ -127,7 +129,9 @@ def _equal(what: str, again: AnyArray, first: AnyArray) -> Check:
     stride=10,
 )
 def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
-    """After the parameters were changed, outputs of both modes and gradients are computed with the new ones."""  # noqa: E501
+    """After the parameters were changed, outputs of both modes and gradients are computed with the
+    new ones.
+    """
     calls: tuple[tuple[int, str, tuple[Quantity, ...]], ...] = (
         (4, "training with other parameters", ("out", *GRADIENTS)),
         (3, "inference with other parameters", ("out",)),
@@ -191,7 +195,9 @@ def _repeated(case: Case) -> Scenario:
     stride=5,
 )
 def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
-    """The same batch again gives the same output and the same gradients, to the last bit: nothing adds up from call to call."""  # noqa: E501
+    """The same batch again gives the same output and the same gradients, to the last bit: nothing
+    adds up from call to call.
+    """
     first, second = ask.response(_repeated(case))
     for quantity in ("out", *GRADIENTS):
         kept = widen(first.array(quantity))
@@ -209,7 +215,9 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
     stride=5,
 )
 def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
-    """A second backward for the same forward gives the same gradients, to the last bit: the first one edits nothing that forward kept."""  # noqa: E501
+    """A second backward for the same forward gives the same gradients, to the last bit: the first
+    one edits nothing that forward kept.
+    """
     scenario = _backward_twice(case)
     first, second, _ = ask.response(scenario)
     for quantity in GRADIENTS:

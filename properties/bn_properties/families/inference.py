@@ -40,7 +40,9 @@ def _fold(case: Case) -> tuple[Array, Array]:
     source=IOFFE + ", line 11",
 )
 def affine_fold(case: Case, ask: Ask) -> Iterator[Check]:
-    """At inference, each feature is one fixed line a·z + b, made of the running statistics, γ, β and ε."""  # noqa: E501
+    """At inference, each feature is one fixed line a·z + b, made of the running statistics, γ, β
+    and ε.
+    """
     got = ask.response(case.inference)[0].array("out")
     want = ask.expected(case.inference)[0]
     slope, intercept = _fold(case)
@@ -81,7 +83,9 @@ def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
     stride=2,
 )
 def no_state_change(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inference leaves the running statistics as they were, to the last bit, also between two training steps."""  # noqa: E501
+    """Inference leaves the running statistics as they were, to the last bit, also between two
+    training steps.
+    """
     straight, detour = ask.response(case.sequence), ask.response(case.interrupted)
     detour[1].array("out")
     for quantity in STATISTICS:
@@ -178,7 +182,9 @@ def folded_linear(case: Case, ask: Ask) -> Iterator[Check]:
 
 @per_case
 def _behind_linear(case: Case) -> tuple[Array, Array, Array, Scenario]:
-    """Return x (4, 3), W (3, C), c (1, C) and inference on xW + c: small integers over powers of two."""  # noqa: E501
+    """Return x (4, 3), W (3, C), c (1, C) and inference on xW + c: small integers over powers of
+    two.
+    """
     inputs = small_integers(case.index, (4, 3))
     weight = small_integers(case.index + 3, (3, case.features)) / 4
     offset = small_integers(case.index + 5, (1, case.features)) / 2
@@ -202,7 +208,9 @@ def _moved_eps(case: Case) -> Scenario:
     stride=5,
 )
 def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
-    """Moving a part of ε into the running variance leaves the inference output alone: they count as a sum."""  # noqa: E501
+    """Moving a part of ε into the running variance leaves the inference output alone: they count
+    as a sum.
+    """
     scenario = _moved_eps(case)
     base, moved = ask.expected(case.inference)[0], ask.expected(scenario)[0]
     # σ² + ε/2 rounds once when it is formed: by a w-th part of s², half of one of the slope.
@@ -227,7 +235,9 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     needs="inference_gradient",
 )
 def gradient(case: Case, ask: Ask) -> Iterator[Check]:
-    """At inference, the gradient goes straight through the line a·z + b: the statistics are constants."""  # noqa: E501
+    """At inference, the gradient goes straight through the line a·z + b: the statistics are
+    constants.
+    """
     if not case.more:
         return
     scenario = _differentiated(case)

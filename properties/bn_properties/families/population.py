@@ -54,7 +54,9 @@ def mean_of_means(case: Case, ask: Ask) -> Iterator[Check]:
     needs="population",
 )
 def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
-    """The population variance is B/(B−1) times the average of the mini-batches' biased variances."""  # noqa: E501
+    """The population variance is B/(B−1) times the average of the mini-batches' biased
+    variances.
+    """
     yield from compare(ask, _equal(case), "population_var")
 
 
@@ -67,7 +69,9 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
     needs="population",
 )
 def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
-    """With a smaller last mini-batch, each instance still counts the same in the population mean."""  # noqa: E501
+    """With a smaller last mini-batch, each instance still counts the same in the
+    population mean.
+    """
     if not case.more:
         return
     scenario = _ragged(case)
@@ -87,7 +91,9 @@ def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     needs="population",
 )
 def stateless(case: Case, ask: Ask) -> Iterator[Check]:
-    """The population's statistics depend on the batches alone; asking for them edits nothing and moves no running statistics."""  # noqa: E501
+    """The population's statistics depend on the batches alone; asking for them edits nothing and
+    moves no running statistics.
+    """
     scenario = _between(case)
     for call in (2, 3):
         yield from compare(ask, scenario, POPULATION, call=call, name="{} after training")

@@ -44,7 +44,9 @@ def _follow(scenario: Scenario, ask: Ask, quantity: Quantity) -> Iterator[Check]
     source="each course's convention for k",
 )
 def mean_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
-    """Each training step moves the running mean towards the batch mean, by the momentum that was set."""  # noqa: E501
+    """Each training step moves the running mean towards the batch mean, by the momentum that was
+    set.
+    """
     yield from _recurrence(case, ask, "running_mean")
 
 
@@ -54,7 +56,9 @@ def mean_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
     source="each course's convention for k, and for the biased or unbiased variance",
 )
 def variance_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
-    """Each training step moves the running variance towards the batch variance (biased or not, as the course says)."""  # noqa: E501
+    """Each training step moves the running variance towards the batch variance (biased or not, as
+    the course says).
+    """
     yield from _recurrence(case, ask, "running_var")
 
 
@@ -65,7 +69,9 @@ def variance_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
     presupposes=RECURRENCES,
 )
 def closed_form(case: Case, ask: Ask) -> Iterator[Check]:
-    """After several steps, the running mean is a weighted sum of all batch means, the old ones fading."""  # noqa: E501
+    """After several steps, the running mean is a weighted sum of all batch means, the old ones
+    fading.
+    """
     want = ask.expected(case.sequence)
     records = [each.record for each in want]
     means = [record.mean for record in records if record is not None]
@@ -131,7 +137,9 @@ def _with_decay(case: Case, decay: float) -> Scenario:
     stride=10,
 )
 def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
-    """With all weight on the old average nothing moves, and with none the batch's statistics take its place."""  # noqa: E501
+    """With all weight on the old average nothing moves, and with none the batch's statistics take
+    its place.
+    """
     for decay in (1.0, 0.0):
         name = f"{{}} with weight {decay:g} on the old one"
         yield from compare(ask, _with_decay(case, decay), STATISTICS, name=name)
@@ -146,7 +154,9 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
     needs="cumulative_average",
 )
 def cumulative_average(case: Case, ask: Ask) -> Iterator[Check]:
-    """Without a momentum, the running statistics are the plain average of all batches' statistics."""  # noqa: E501
+    """Without a momentum, the running statistics are the plain average of all batches'
+    statistics.
+    """
     yield from _each_step(_cumulative(case), ask, ", without momentum")
 
 
@@ -172,7 +182,9 @@ def _each_step(scenario: Scenario, ask: Ask, how: str = "") -> Iterator[Check]:
     stride=10,
 )
 def any_order(case: Case, ask: Ask) -> Iterator[Check]:
-    """In any order of training and inference steps, the statistics follow the training steps alone, and the outputs the statistics."""  # noqa: E501
+    """In any order of training and inference steps, the statistics follow the training steps
+    alone, and the outputs the statistics.
+    """
     yield from _each_step(_mixed(case), ask)
 
 

@@ -77,7 +77,9 @@ def _at_scale(case: Case, ask: Ask, power: int) -> Iterator[Check]:
     stride=5,
 )
 def huge_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inputs of the size of 10⁶⁰ are normalised like any others: no power of the variance overflows that need not."""  # noqa: E501
+    """Inputs of the size of 10⁶⁰ are normalised like any others: no power of the variance
+    overflows that need not.
+    """
     yield from _at_scale(case, ask, 200)
 
 

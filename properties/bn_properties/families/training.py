@@ -43,7 +43,9 @@ from bn_properties.transcript import Oracle
     source=IOFFE,
 )
 def agreement(case: Case, ask: Ask) -> Iterator[Check]:
-    """In training, each feature is normalised by its own batch mean and biased batch variance, then scaled by γ and shifted by β."""  # noqa: E501
+    """In training, each feature is normalised by its own batch mean and biased batch variance,
+    then scaled by γ and shifted by β.
+    """
     yield from compare(ask, case.training, "out", name="training output")
 
 
@@ -64,7 +66,9 @@ def _with_other_eps(case: Case) -> Scenario | None:
     stride=4,
 )
 def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
-    """The ε that is set on the layer is the ε in the formula: with another ε, the output changes."""  # noqa: E501
+    """The ε that is set on the layer is the ε in the formula: with another ε, the output
+    changes.
+    """
     changed = _with_other_eps(case)
     if changed is None:
         return
@@ -151,7 +155,9 @@ def bounded_values(case: Case, ask: Ask) -> Iterator[Check]:
     presupposes=AGREES,
 )
 def degenerate_batch(case: Case, ask: Ask) -> Iterator[Check]:
-    """A feature that is the same in every instance, or a batch of one, gives β: ε keeps it from dividing by zero."""  # noqa: E501
+    """A feature that is the same in every instance, or a batch of one, gives β: ε keeps it from
+    dividing by zero.
+    """
     flat = np.ptp(case.x, axis=(0, *range(2, case.x.ndim))) == 0
     if not flat.any():
         return
@@ -218,7 +224,9 @@ def _bare(case: Case) -> Scenario:
     stride=10,
 )
 def defaults(case: Case, ask: Ask) -> Iterator[Check]:
-    """A layer on which nothing was set has γ = 1, β = 0, the course's ε and momentum, and trains where no mode is named."""  # noqa: E501
+    """A layer on which nothing was set has γ = 1, β = 0, the course's ε and momentum, and trains
+    where no mode is named.
+    """
     scenario = _bare(case)
     for call in range(len(scenario.calls)):
         name = "{} of a layer with defaults"

@@ -71,7 +71,9 @@ def scaled(case: Case, *, backward: bool) -> Scenario:
     stride=3,
 )
 def scale_relation(case: Case, ask: Ask) -> Iterator[Check]:
-    """Scaling a feature by a, and ε by a², leaves the normalised values alone but for the sign of a."""  # noqa: E501
+    """Scaling a feature by a, and ε by a², leaves the normalised values alone but for the sign of
+    a.
+    """
     moved = scaled(case, backward=False)
     want = ask.expected(case.training)[0]
     room = want.bound("out") + ask.expected(moved)[0].bound("out")
@@ -94,7 +96,9 @@ def _doubled(case: Case) -> Scenario:
     stride=3,
 )
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
-    """Feeding every instance twice leaves each output alone: the batch variance divides by B, not by B−1."""  # noqa: E501
+    """Feeding every instance twice leaves each output alone: the batch variance divides by B, not
+    by B−1.
+    """
     scenario = _doubled(case)
     room = ask.expected(case.training)[0].bound("out")
     room = np.concatenate([room, room]) + ask.expected(scenario)[0].bound("out")

@@ -166,7 +166,9 @@ def _call_in_mode(method: Any, x: NDArray[Any], modes: list[Any], value: str) ->
 
 
 def _has_default(method: Any, mode: Any) -> bool:
-    """Whether the course says what a call without the mode does, and the method takes such a call."""  # noqa: E501
+    """Whether the course says what a call without the mode does, and the method takes
+    such a call.
+    """
     parameter = inspect.signature(method).parameters.get(mode["argument"])
     return (
         bool(mode["default"]) and parameter is not None and parameter.default is not parameter.empty

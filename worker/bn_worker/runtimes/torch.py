@@ -74,7 +74,9 @@ class ModuleLayer(Layer):
         return _Pass(tensor, out)
 
     def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
-        """Forward in training mode; when nothing is differentiated, every second time without a graph."""  # noqa: E501
+        """Forward in training mode; when nothing is differentiated, every second time without a
+        graph.
+        """
         self._container.train()
         self._module.zero_grad(set_to_none=True)
         self._steps_alone += not differentiable

@@ -27,7 +27,7 @@ from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import Match
 from bn_grading.courses.model import FRAMEWORKS, Part
 from bn_grading.subject.remote import RemoteSubject
-from bn_grading.subject.session import Session, Unusable
+from bn_grading.subject.session import CannotLoad, Session
 
 
 class CannotExamine(Exception):
@@ -169,12 +169,12 @@ class Examination:
         """Start the worker and load the submission.
 
         Raises:
-            Unusable: it cannot be loaded, or defines nothing that is asked for.
+            CannotLoad: it cannot be loaded, or defines nothing that is asked for.
         """
         self._present = frozenset(self._session.start())
         if not self._present:
             parts = self.match.parts
-            raise Unusable(f"it does not define {' or '.join(parts[0].names)}", self.output)
+            raise CannotLoad(f"it does not define {' or '.join(parts[0].names)}", self.output)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -219,7 +219,7 @@ class Examination:
         """Start it.
 
         Raises:
-            Unusable: see `start`.
+            CannotLoad: see `start`.
         """
         try:
             self.start()

@@ -20,7 +20,7 @@ from bn_grading.courses.matching import match
 from bn_grading.courses.model import Part, built_in, find
 from bn_grading.examination import CannotExamine, Examination, PartExamination
 from bn_grading.intake.paths import single
-from bn_grading.subject.session import Unusable
+from bn_grading.subject.session import CannotLoad
 
 SEARCH_EXAMPLES = 500
 """How far the `thorough` profile searches for the worst error of each property."""
@@ -59,7 +59,7 @@ class Subject:
         try:
             self._examination = Examination(found, bank, bank.work + searched)
             self._examination.start()
-        except (CannotExamine, Unusable) as error:
+        except (CannotExamine, CannotLoad) as error:
             raise ValueError(str(error)) from error
         self._seed, self._search = seed, search
         self.items = dict(self._named_items())

@@ -21,10 +21,10 @@ class Score(NamedTuple):
     """What a submission's record says of all that was found."""
 
     status: Status
-    score: float
+    points: float
     summary: str
-    causes: tuple[Cause, ...]
-    properties: tuple[PropertyResult, ...]
+    causes: tuple[Cause, ...] = ()
+    properties: tuple[PropertyResult, ...] = ()
 
 
 def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings]) -> Score:

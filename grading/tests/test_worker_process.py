@@ -16,7 +16,7 @@ from bn_grading.intake.paths import collect, single
 from bn_properties.cases.case import Case
 from bn_properties.records import Outcome, Status, SubmissionResult
 from bn_worker import wire
-from bn_worker.results import Absent, Unusable, plain
+from bn_worker.results import Absent, UnusableResult, plain
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -80,7 +80,7 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
     ],
 )
 def test_what_is_not_real_numbers_is_named(value: object, reason: str) -> None:
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(UnusableResult, match=reason):
         plain("dz", value)
 
 

@@ -120,7 +120,7 @@ def try_case(
     worst_check: tuple[Check, Judgement] | None = None
     try:
         with np.errstate(all="ignore"):  # a submission may give NaN, infinities, huge numbers
-            for check in prop.judge(case, ask):
+            for check in prop.checks(case, ask):
                 measured = _judge(check)
                 if worst is None or measured.ratio > worst:
                     worst, worst_check = measured.ratio, (check, measured)

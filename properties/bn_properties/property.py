@@ -52,7 +52,8 @@ class Ask:
         self._transcript.retract(scenario)
 
 
-Judge = Callable[[Case, Ask], Iterator[Check]]
+Checks = Callable[[Case, Ask], Iterator[Check]]
+"""Compares on one case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Property:
     """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases."""
     needs: Capability | None
     """What the interface must offer for it."""
-    judge: Judge = field(repr=False)
+    checks: Checks = field(repr=False)
 
     @property
     def family(self) -> str:
@@ -88,12 +89,12 @@ def states(
     presupposes: tuple[str, ...] = (),
     stride: int = 1,
     needs: Capability | None = None,
-) -> Callable[[Judge], Property]:
+) -> Callable[[Checks], Property]:
     """Make a `Property` of a function; its docstring's first paragraph is the sentence."""
 
-    def make(judge: Judge) -> Property:
-        title = " ".join((judge.__doc__ or "").partition("\n\n")[0].split())
-        return Property(id, title, equation, source, presupposes, stride, needs, judge)
+    def make(checks: Checks) -> Property:
+        title = " ".join((checks.__doc__ or "").partition("\n\n")[0].split())
+        return Property(id, title, equation, source, presupposes, stride, needs, checks)
 
     return make
 

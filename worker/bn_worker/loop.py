@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bn_worker import loading, runtimes, wire
 from bn_worker.messages import Edit, Failure, Problem, Reply, Request
-from bn_worker.results import Absent, Unusable, plain
-from bn_worker.runtimes.base import Layer, Spec
+from bn_worker.results import Absent, UnusableResult, plain
+from bn_worker.runtimes.base import Adapter, Spec
 
 GRADIENTS = ("dz", "dgamma", "dbeta")
 STATISTICS = ("running_mean", "running_var")
@@ -32,8 +32,8 @@ class Worker:
         self._names: dict[str, Any] = {}
         self._parts: dict[str, Spec] = {}
         self._filename = ""
-        self._layer: Layer | None = None
-        self._other: Callable[[], Layer] | None = None
+        self._layer: Adapter | None = None
+        self._other: Callable[[], Adapter] | None = None
         self._first: dict[tuple[str, str], Any] = {}
         self._lent: list[tuple[NDArray[Any], bytes]] = []
         """The arrays that the layer was given, and what was in them."""
@@ -60,7 +60,7 @@ class Worker:
             failure, text = "unusable", str(error)
         except Absent as error:
             failure, text = "not_implemented", str(error)
-        except Unusable as error:
+        except UnusableResult as error:
             failure, text = "unusable_result", str(error)
         except NotImplementedError as error:
             failure = "not_implemented"
@@ -100,7 +100,7 @@ class Worker:
         self._first, self._lent = {}, []
         return Reply()
 
-    def _current(self) -> Layer:
+    def _current(self) -> Adapter:
         if self._layer is None:
             raise Absent("there is no layer")
         return self._layer
@@ -116,7 +116,7 @@ class Worker:
         edited = self._edited(before)
         try:
             found, problems = _collected(layer.statistics())
-        except Unusable as error:
+        except UnusableResult as error:
             found = {}
             problems = dict.fromkeys(STATISTICS, Problem("unusable_result", str(error)))
         self._first.setdefault((mode, "out"), out)
@@ -169,7 +169,7 @@ class Worker:
         if before != [batch.tobytes() for batch in batches]:
             edited = ("given",)
         if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Unusable("the population's statistics should be two things: mean, variance")
+            raise UnusableResult("the population's statistics should be two things: mean, variance")
         named = dict(zip(("population_mean", "population_var"), found, strict=True))
         return Reply(*_collected(named), edited)
 
@@ -205,7 +205,7 @@ def _collected(values: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[st
             arrays[name] = plain(name, value)
         except Absent as error:
             problems[name] = Problem("not_implemented", str(error))
-        except Unusable as error:
+        except UnusableResult as error:
             problems[name] = Problem("unusable_result", str(error))
     return arrays, problems
 

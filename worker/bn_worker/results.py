@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _EXACT = (bool, int, float, np.generic, list, tuple)
 
 
-class Unusable(Exception):
+class UnusableResult(Exception):
     """A result that cannot be graded; the message says what it was."""
 
 
@@ -23,23 +23,25 @@ def plain(name: str, value: Any) -> NDArray[Any]:
 
     Raises:
         Absent: it is None.
-        Unusable: it is anything but real numbers, or an array of a special kind.
+        UnusableResult: it is anything but real numbers, or an array of a special kind.
     """
     if value is None:
         raise Absent(f"{name} is None")
     if type(value) is not np.ndarray:
         if isinstance(value, np.ndarray):
-            raise Unusable(
+            raise UnusableResult(
                 f"{name} is a {type(value).__name__}, but should be a plain numpy.ndarray"
             )
         if not isinstance(value, _EXACT):
-            raise Unusable(f"{name} is a {type(value).__name__}, but should be a numpy.ndarray")
+            raise UnusableResult(
+                f"{name} is a {type(value).__name__}, but should be a numpy.ndarray"
+            )
         try:
             value = np.asarray(value)
         except Exception as error:
-            raise Unusable(f"{name} does not convert to an array: {error}") from error
+            raise UnusableResult(f"{name} does not convert to an array: {error}") from error
     if value.dtype.kind not in "biuf":
-        raise Unusable(f"{name} has dtype {value.dtype}, but should be real numbers")
+        raise UnusableResult(f"{name} has dtype {value.dtype}, but should be real numbers")
     if value.dtype.kind == "f" and value.dtype.itemsize > 8:
         value = value.astype(np.float64)
     if not value.dtype.isnative:

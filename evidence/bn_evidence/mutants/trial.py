@@ -10,7 +10,7 @@ from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
 from bn_grading.examination import Examination, PartExamination
 from bn_grading.intake.submission import Submission
-from bn_grading.subject.session import Unusable
+from bn_grading.subject.session import CannotLoad
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import asked_about, try_case
@@ -57,7 +57,7 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
                     if rejected:
                         main = each.part is examination.main
                         return rejected if main else f"{each.part.id}/{rejected}"
-    except Unusable:
+    except CannotLoad:
         return "unusable"
     return ""
 

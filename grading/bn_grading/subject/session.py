@@ -27,7 +27,7 @@ MAX_RESTARTS = 3
 """How often a worker that a submission killed is started again."""
 
 
-class Unusable(Exception):
+class CannotLoad(Exception):
     """The submission cannot be loaded; the message says why."""
 
     def __init__(self, reason: str, output: str = "") -> None:
@@ -78,7 +78,7 @@ class Session:
         """Start the worker, load the submission and return the ids of the parts that it holds.
 
         Raises:
-            Unusable: it cannot be loaded.
+            CannotLoad: it cannot be loaded.
         """
         self._worker = Transport()
         self._worker.send(wire.encode(self._load.message()))
@@ -89,7 +89,7 @@ class Session:
             reason = error.message.replace("load ", "importing it ", 1)
         if reason is not None:
             self.close()
-            raise Unusable(reason, self.output)
+            raise CannotLoad(reason, self.output)
         return list(reply.present)
 
     def play(
@@ -171,7 +171,7 @@ class Session:
         self.close()
         try:
             self.start()
-        except Unusable as error:
+        except CannotLoad as error:
             raise SubjectError("died", f"the submission does not load again: {error}") from error
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from bn_reports.formats.atomic import write_atomically
 from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
-from bn_reports.views import counterexamples, findings
+from bn_reports.views import counterexamples, overview
 
 _FOLDER = "submissions"
 _UNSAFE = re.compile(r"[^a-z0-9]+")
@@ -35,9 +35,9 @@ def submission_page(submission: SubmissionResult, results: Results) -> str:
         .render(
             submission=submission,
             results=results,
-            families=findings.families(submission),
-            failures=findings.failures(submission),
-            loose_ends=findings.loose_ends(submission),
+            families=overview.families(submission),
+            failures=overview.failures(submission),
+            loose_ends=overview.loose_ends(submission),
         )
     )
 
@@ -49,9 +49,9 @@ def class_page(results: Results) -> str:
         .get_template("class.html.j2")
         .render(
             results=results,
-            counts=findings.status_counts(results),
-            submissions=findings.worst_first(results),
-            rates=findings.pass_rates(results),
+            counts=overview.status_counts(results),
+            submissions=overview.worst_first(results),
+            rates=overview.pass_rates(results),
             folder=_FOLDER,
             page_name=page_name,
         )

@@ -29,7 +29,7 @@ from bn_reports.text.equations import plain
 from bn_reports.text.numbers import points
 from bn_reports.text.visible import one_line, visible
 from bn_reports.text.words import WRONG_SIGN, label
-from bn_reports.views import findings
+from bn_reports.views import overview
 from bn_reports.views.arrays import Quantity
 from bn_reports.views.counterexamples import CallView, calls, worst
 
@@ -43,7 +43,7 @@ def class_table(results: Results) -> RenderableType:
     table.add_column("Status", no_wrap=True)
     table.add_column("Score", no_wrap=True, justify="right")
     table.add_column("Finding", overflow="fold", ratio=1)
-    for each in findings.worst_first(results):
+    for each in overview.worst_first(results):
         table.add_row(
             Text(one_line(each.id)),
             _badge(each.status),
@@ -52,7 +52,7 @@ def class_table(results: Results) -> RenderableType:
         )
     counts = ", ".join(
         f"{count} {label(status).word}"
-        for status, count in findings.status_counts(results).items()
+        for status, count in overview.status_counts(results).items()
         if count
     )
     return Group(table, Text(counts or "no submissions"))
@@ -70,7 +70,7 @@ def _report(submission: SubmissionResult) -> Iterator[RenderableType]:
         (one_line(submission.id), "bold"),
     )
     yield Text(one_line(submission.summary))
-    failed = findings.failures(submission)
+    failed = overview.failures(submission)
     if failed:
         yield from _failure(failed[0].property)
     for cause in submission.causes[:1]:

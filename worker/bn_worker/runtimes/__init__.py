@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
-from bn_worker.runtimes.base import Layer, Spec
+from bn_worker.runtimes.base import Adapter, Spec
 
 _RUNTIMES = {
-    "class": ("bn_worker.runtimes.classes", "ClassLayer"),
-    "functions": ("bn_worker.runtimes.functions", "FunctionLayer"),
-    "module": ("bn_worker.runtimes.torch", "ModuleLayer"),
+    "class": ("bn_worker.runtimes.classes", "ClassAdapter"),
+    "functions": ("bn_worker.runtimes.functions", "FunctionAdapter"),
+    "module": ("bn_worker.runtimes.torch", "ModuleAdapter"),
 }
 """For each kind of interface, the module and the class; a framework is imported when asked for."""
 
@@ -28,13 +28,13 @@ def prepare(specs: Iterable[Spec]) -> None:
         _runtime(spec)
 
 
-def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Layer:
+def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Adapter:
     """Make a layer; `setup` holds features, spatial_axes and whatever the grader sets."""
     return _runtime(spec)(spec, names, setup)
 
 
-def _runtime(spec: Spec) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Layer]:
+def _runtime(spec: Spec) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]:
     module, name = _RUNTIMES[spec["kind"]]
-    runtime: Callable[[Spec, dict[str, Any], dict[str, Any]], Layer]
+    runtime: Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]
     runtime = getattr(import_module(module), name)
     return runtime

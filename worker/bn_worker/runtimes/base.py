@@ -15,10 +15,10 @@ Spec = dict[str, Any]
 """An interface, as the course's file describes it: names, by role."""
 
 
-class Layer(ABC):
+class Adapter(ABC):
     """One layer of the submission's; what a runtime does not override, its interfaces lack.
 
-    Every call may raise `Absent` or `Unusable`, or whatever the submission raises.
+    Every call may raise `Absent` or `UnusableResult`, or whatever the submission raises.
     """
 
     @abstractmethod

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker.results import Absent
-from bn_worker.runtimes.base import Arrays, Layer, Spec
+from bn_worker.runtimes.base import Adapter, Arrays, Spec
 from bn_worker.runtimes.making import make
 
 
-class ClassLayer(Layer):
+class ClassAdapter(Adapter):
     """A class with attributes for parameters, gradients and statistics."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:

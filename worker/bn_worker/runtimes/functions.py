@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bn_worker.results import Absent, Unusable
-from bn_worker.runtimes.base import Arrays, Layer, Spec
+from bn_worker.results import Absent, UnusableResult
+from bn_worker.runtimes.base import Adapter, Arrays, Spec
 
 
-class FunctionLayer(Layer):
+class FunctionAdapter(Adapter):
     """A forward and a backward function, with parameters and statistics passed in."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class FunctionLayer(Layer):
         if result is None:
             return None
         if not isinstance(result, tuple | list) or len(result) != 2:
-            raise Unusable(f"{self._spec['forward']} should return two things: out, cache")
+            raise UnusableResult(f"{self._spec['forward']} should return two things: out, cache")
         out, cache = result
         if mode == self._spec["train_mode"]:
             self._cache, self._trained = cache, True
@@ -73,7 +73,7 @@ class FunctionLayer(Layer):
         if result is None:
             raise Absent(f"{self._spec['backward']} returns None")
         if not isinstance(result, tuple | list) or len(result) != 3:
-            raise Unusable(f"{self._spec['backward']} should return three: dx, dgamma, dbeta")
+            raise UnusableResult(f"{self._spec['backward']} should return three: dx, dgamma, dbeta")
         dz, dgamma, dbeta = result
         return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
 
@@ -92,11 +92,13 @@ class FunctionLayer(Layer):
         """Read the running statistics out of the settings.
 
         Raises:
-            Unusable: the forward has not written them there.
+            UnusableResult: the forward has not written them there.
         """
         keys = {name: key for key, name in self._spec["settings"].items()}
         if self._trained:
             for name in ("running_mean", "running_var"):
                 if self._settings.get(keys[name]) is None:
-                    raise Unusable(f"{self._spec['forward']} stores no {keys[name]} in bn_param")
+                    raise UnusableResult(
+                        f"{self._spec['forward']} stores no {keys[name]} in bn_param"
+                    )
         return {name: self._settings.get(keys[name]) for name in ("running_mean", "running_var")}

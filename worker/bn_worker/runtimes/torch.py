@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from bn_worker.results import Absent, Unusable
-from bn_worker.runtimes.base import Arrays, Layer, Spec
+from bn_worker.results import Absent, UnusableResult
+from bn_worker.runtimes.base import Adapter, Arrays, Spec
 from bn_worker.runtimes.making import make
 
 torch.set_num_threads(1)
@@ -23,7 +23,7 @@ class _Pass:
     out: torch.Tensor
 
 
-class ModuleLayer(Layer):
+class ModuleAdapter(Adapter):
     """A module with torch's names: weight, bias, running_mean, running_var."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -70,7 +70,9 @@ class ModuleLayer(Layer):
         if out is None:
             raise Absent("forward returns None")
         if not isinstance(out, torch.Tensor):
-            raise Unusable(f"the output is a {type(out).__name__}, but should be a torch.Tensor")
+            raise UnusableResult(
+                f"the output is a {type(out).__name__}, but should be a torch.Tensor"
+            )
         return _Pass(tensor, out)
 
     def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
@@ -85,7 +87,9 @@ class ModuleLayer(Layer):
             self._trained = self._forward(x, grad=grad)
         out = self._trained.out
         if out.dtype != self._trained.x.dtype:
-            raise Unusable(f"the output is {out.dtype}, but should be {self._trained.x.dtype}")
+            raise UnusableResult(
+                f"the output is {out.dtype}, but should be {self._trained.x.dtype}"
+            )
         return out.detach().numpy()
 
     def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
@@ -105,14 +109,14 @@ class ModuleLayer(Layer):
         # What has no gradient in training either is not implemented; here it is cut off.
         for role in ("gamma", "beta"):
             if self._tensor(role) is not None and gradients[f"d{role}"] is None:
-                raise Unusable(f"{self._attribute(role)} gets no gradient in inference mode")
+                raise UnusableResult(f"{self._attribute(role)} gets no gradient in inference mode")
         return gradients
 
     def _differentiate(self, latest: _Pass | None, grad: NDArray[Any], mode: str) -> Arrays:
         if latest is None:
             raise Absent(f"there was no forward in {mode} mode")
         if not latest.out.requires_grad:
-            raise Unusable(
+            raise UnusableResult(
                 f"the output in {mode} mode is cut off from the input: it has no gradient"
             )
         # Gradients add up in .grad, which the caller clears.
@@ -120,7 +124,7 @@ class ModuleLayer(Layer):
         latest.x.grad = None
         latest.out.backward(torch.from_numpy(grad).to(latest.out.dtype))
         if latest.x.grad is None:
-            raise Unusable(f"the input gets no gradient in {mode} mode")
+            raise UnusableResult(f"the input gets no gradient in {mode} mode")
         return {
             "dz": self._numpy(latest.x.grad),
             "dgamma": self._numpy(getattr(self._tensor("gamma"), "grad", None)),
@@ -131,7 +135,7 @@ class ModuleLayer(Layer):
         """Read the running statistics.
 
         Raises:
-            Unusable: one is part of the graph, or a parameter that an optimiser would move.
+            UnusableResult: one is part of the graph, or a parameter that an optimiser would move.
         """
         for name in ("running_mean", "running_var"):
             tensor = self._tensor(name)
@@ -141,7 +145,7 @@ class ModuleLayer(Layer):
                     if tensor.is_leaf
                     else "is not detached: it keeps the graph of every batch"
                 )
-                raise Unusable(f"{name} {what}")
+                raise UnusableResult(f"{name} {what}")
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
 
     def parameters(self) -> dict[str, bytes]:

@@ -1,56 +1,144 @@
-"""Whether what a known mistake shows is what a submission showed, but for rounding."""
+"""Whether what a known mistake gives is what a submission gave, but for rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NewType
 
 import numpy as np
 from bn_oracle.arrays import Array
-from bn_oracle.bounds.precision import Precision
 from bn_properties.expected import Expected
 from bn_properties.protocol import UNANSWERED, AnyArray, SubjectError
 from bn_properties.scenario import Quantity, Response, Scenario
 
-_SLACK = 16.0
-"""A fault's own rounding, in bounds of the right computation of the same size."""
+BOUNDS = 16.0
+"""How many bounds of the right computation two results of one mistake may lie apart.
+
+Chosen, not derived: a mistake is another formula than the one that the bounds were derived for.
+Two computations of one formula lie two bounds apart at most, and a mistaken formula takes a few
+operations more; a mistake that differs from another at all differs somewhere by thousands. No
+verdict rests on it, only which known mistake is named.
+"""
+
+ROUNDINGS = 64.0
+"""How many roundings of a feature's largest number are allowed beside those bounds.
+
+Chosen as `BOUNDS` is, and multiplied by it, for mistakes that make large numbers where the right
+computation makes small ones, so that its bounds say little. No verdict rests on it either.
+"""
 
 Place = tuple[int, Quantity]
 """A step's number, and one of the quantities that it gives."""
 
+Value = AnyArray | SubjectError
+
+
+def places(responses: Sequence[Response], expected: Sequence[Expected]) -> tuple[Place, ...]:
+    """Return where a submission gave something that the oracle expects.
+
+    A call that it may not have, or that there was no time for, leaves nothing to explain.
+    """
+    return tuple(
+        (step, quantity)
+        for step, (response, of_step) in enumerate(zip(responses, expected, strict=True))
+        for quantity, value in response.answers.items()
+        if quantity in of_step.expected
+        and not (isinstance(value, SubjectError) and value.failure in UNANSWERED)
+    )
+
+
+def matches(theirs: Value, ours: Value | None, of_step: Expected, quantity: Quantity) -> bool:
+    """Whether two results are one but for rounding, or are the same failure.
+
+    Arrays are compared in the shape of what is expected, number by number. Rounding is measured by
+    the largest bound that a mistake may need (`Expected.generous`), and in proportion: a mistake
+    makes numbers of another size than the right ones, so each feature's bound grows by as much as
+    its largest number does. Where rounding could explain anything, anything matches.
+    """
+    if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
+        return _same_failure(theirs, ours)
+    right = of_step.expected[quantity]
+    if ours is None or not theirs.size == ours.size == right.size:
+        return False
+    theirs, ours = theirs.reshape(right.shape), ours.reshape(right.shape)
+    difference = np.abs(theirs - ours)
+    if bool((difference <= BOUNDS * of_step.bound(quantity)).all()):
+        return True  # and by the wider bounds below as well, which take time to compute
+    bound = of_step.generous[quantity]
+    size = np.maximum(np.abs(ours), np.abs(theirs))
+    size = np.where(np.isfinite(size), size, 0.0)
+    axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
+    largest = size.max(axis=axes, keepdims=True)
+    growth = largest / np.abs(right).max(axis=axes, keepdims=True)
+    growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
+    rounding = ROUNDINGS * of_step.precision.unit_roundoff * largest
+    close = difference <= BOUNDS * (bound * growth + rounding)
+    close |= (theirs == ours) | (np.isnan(theirs) & np.isnan(ours)) | np.isinf(bound)
+    return bool(close.all())
+
+
+def _same_failure(theirs: Value, ours: Value | None) -> bool:
+    """Whether both failed, in one way; an unusable result must be unusable for one reason."""
+    if not isinstance(theirs, SubjectError) or not isinstance(ours, SubjectError):
+        return False
+    if theirs.failure != ours.failure:
+        return False
+    return theirs.failure != "unusable_result" or theirs.message == ours.message
+
+
+Expectation = Callable[[Scenario], tuple[Expected, ...]]
+"""What the oracle expects of each step of a scenario."""
+Asked = NewType("Asked", bytes)
+"""A digest of all that a scenario asks."""
+
+
+def asked(scenario: Scenario) -> Asked:
+    """Return what tells scenarios apart: equal ones have equal digests."""
+    return Asked(scenario.key)
+
 
 class Yardstick:
-    """The oracle's answers at some places of a scenario, and their bounds, laid end to end."""
+    """What the oracle expects at some places of a scenario, and its bounds, laid end to end."""
 
-    def __init__(self, answers: Sequence[Expected], places: Sequence[Place]) -> None:
-        """Lay the answers out."""
-        self.expected = _end_to_end([answers[step].expected[name] for step, name in places])
-        self.slack = _SLACK * _end_to_end([answers[step].bound(name) for step, name in places])
-        self.ends = np.cumsum([answers[step].expected[name].size for step, name in places])
-        """Where each place's numbers end."""
+    def __init__(self, expected: Sequence[Expected], at: Sequence[Place]) -> None:
+        """Lay out what is expected."""
+        values = [expected[step].expected[quantity] for step, quantity in at]
+        self.expected = _end_to_end(values)
+        self.room = BOUNDS * _end_to_end([expected[step].bound(name) for step, name in at])
+        """How far two results may lie apart and match, whatever their size."""
+        self._ends = np.cumsum([value.size for value in values])
+
+    def outside(self, one: Array, other: Array) -> Iterable[int]:
+        """Return the numbers of the places where two results lay further apart; mostly none."""
+        outside = ~(np.abs(one - other) <= self.room)
+        if not outside.any():
+            return ()
+        found = np.searchsorted(self._ends, outside.nonzero()[0], side="right")
+        numbers: list[int] = np.unique(found).tolist()
+        return numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a submission showed in one scenario, beside the oracle's answers."""
+    """What a submission gave in one scenario, beside what the oracle expects."""
 
     scenario: Scenario
-    seen: tuple[Response, ...]
-    answers: tuple[Expected, ...]
+    responses: tuple[Response, ...]
+    expected: tuple[Expected, ...]
     places: tuple[Place, ...]
     """Where there is something to explain (see `places`)."""
     yardstick: Yardstick
 
     @cached_property
     def _flat(self) -> Array | None:
-        return _gathered(self.seen, self.places)
+        return _gathered(self.responses, self.places)
 
     @cached_property
     def differs(self) -> bool:
         """Whether the submission differs from the oracle anywhere."""
-        outside = self._outside(self.yardstick.expected)
-        return not all(self._right(place) for place in self._or_all(outside))
+        return not all(self._right(place) for place in self._doubtful(self.yardstick.expected))
 
     @cached_property
     def wrong(self) -> frozenset[Place]:
@@ -58,69 +146,65 @@ class Observation:
         return frozenset(place for place in self.places if not self._right(place))
 
     def _right(self, place: Place) -> bool:
-        step, name = place
-        want = self.answers[step]
-        return same(self.seen[step].answers[name], want.expected[name], want, name)
+        step, quantity = place
+        of_step = self.expected[step]
+        return matches(
+            self.responses[step].answers[quantity], of_step.expected[quantity], of_step, quantity
+        )
 
     def reproduced(
-        self, shown: Sequence[Response], other: Sequence[Expected] | None = None
+        self, responses: Sequence[Response], elsewhere: Sequence[Expected] | None = None
     ) -> bool:
-        """Whether `shown` is what was seen; `other` are answers by which it may be measured, too.
+        """Whether `responses` are what was seen, by what is expected, or by `elsewhere`.
 
-        `other` are those of the same batches with their numbers in other places.
+        `elsewhere` is what is expected of the same numbers in other places.
         """
-        flat = _gathered(shown, self.places)
-        outside = None if flat is None else self._outside(flat)
-        return all(self.agrees(place, shown, other) for place in self._or_all(outside))
+        flat = _gathered(responses, self.places)
+        return all(self.agrees(place, responses, elsewhere) for place in self._doubtful(flat))
 
     def agrees(
-        self, place: Place, shown: Sequence[Response], other: Sequence[Expected] | None = None
+        self,
+        place: Place,
+        responses: Sequence[Response],
+        elsewhere: Sequence[Expected] | None = None,
     ) -> bool:
-        """Whether `shown` is what was seen at one place."""
-        step, name = place
-        theirs, ours = self.seen[step].answers[name], shown[step].answers.get(name)
-        if same(theirs, ours, self.answers[step], name):
-            return True
-        return other is not None and _same_elsewhere(theirs, ours, other[step], name)
+        """Whether `responses` are what was seen at one place."""
+        step, quantity = place
+        theirs, ours = self.responses[step].answers[quantity], responses[step].answers.get(quantity)
+        return matches(theirs, ours, self.expected[step], quantity) or (
+            elsewhere is not None and matches(theirs, ours, elsewhere[step], quantity)
+        )
 
-    def _or_all(self, found: Sequence[Place] | None) -> Sequence[Place]:
-        return self.places if found is None else found
-
-    def _outside(self, flat: Array) -> list[Place] | None:
-        """Return the places that rounding alone does not explain at once; mostly there are none.
-
-        None where the results cannot be laid beside each other.
-        """
-        theirs = self._flat
-        if theirs is None or theirs.size != flat.size:
-            return None
-        outside = ~(np.abs(theirs - flat) <= self.yardstick.slack)
-        if not outside.any():
-            return []
-        at = np.unique(np.searchsorted(self.yardstick.ends, outside.nonzero()[0], side="right"))
-        return [self.places[number] for number in at.tolist()]
+    def _doubtful(self, flat: Array | None) -> Iterable[Place]:
+        """Return the places that have to be looked at: mostly, all match within the bounds."""
+        if flat is None or self._flat is None or self._flat.size != flat.size:
+            return self.places
+        return [self.places[number] for number in self.yardstick.outside(self._flat, flat)]
 
 
-def places(seen: Sequence[Response], answers: Sequence[Expected]) -> tuple[Place, ...]:
-    """Return where a submission showed something that the oracle answers."""
-    return tuple(
-        (step, name)
-        for step, (theirs, want) in enumerate(zip(seen, answers, strict=True))
-        for name, value in theirs.answers.items()
-        if name in want.expected and not _missing(value)
-    )
+class Observer:
+    """Puts what submissions gave beside what the oracle expects; it lays each scenario out once."""
+
+    def __init__(self, expectation: Expectation) -> None:
+        """Remember the yardsticks."""
+        self._expectation = expectation
+        self._yardsticks: dict[tuple[Asked, tuple[Place, ...]], Yardstick] = {}
+
+    def observation(self, scenario: Scenario, responses: tuple[Response, ...]) -> Observation:
+        """Return what a submission gave in one scenario, ready to be compared."""
+        expected = self._expectation(scenario)
+        at = places(responses, expected)
+        key = (asked(scenario), at)
+        if key not in self._yardsticks:
+            self._yardsticks[key] = Yardstick(expected, at)
+        return Observation(scenario, responses, expected, at, self._yardsticks[key])
 
 
-def _missing(value: AnyArray | SubjectError) -> bool:
-    """Whether there is nothing to explain: an interface may not show this at this point."""
-    return isinstance(value, SubjectError) and value.failure in UNANSWERED
-
-
-def _gathered(seen: Sequence[Response], at: Sequence[Place]) -> Array | None:
+def _gathered(responses: Sequence[Response], at: Sequence[Place]) -> Array | None:
     """Return the results at some places end to end; None when one of them is missing."""
     found: list[AnyArray] = []
-    for step, name in at:
-        value = seen[step].answers.get(name)
+    for step, quantity in at:
+        value = responses[step].answers.get(quantity)
         if value is None or isinstance(value, SubjectError):
             return None
         found.append(value)
@@ -131,61 +215,3 @@ def _end_to_end(found: Sequence[AnyArray]) -> Array:
     if not found:
         return np.zeros(0)
     return np.concatenate(found, axis=None, dtype=np.float64)
-
-
-def same(
-    theirs: AnyArray | SubjectError,
-    ours: AnyArray | SubjectError | None,
-    want: Expected,
-    quantity: Quantity,
-) -> bool:
-    """Whether two results are the same but for rounding, or the same failure."""
-    if ours is None:
-        return False
-    if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
-        return (
-            isinstance(theirs, SubjectError)
-            and isinstance(ours, SubjectError)
-            and theirs.failure == ours.failure
-            and (theirs.failure != "unusable_result" or theirs.message == ours.message)
-        )
-    if bool((np.abs(theirs - ours) <= _SLACK * want.bound(quantity)).all()):
-        return True
-    # The generous bound is nowhere below the other.
-    right = want.expected[quantity]
-    return _close(theirs, ours, want.generous[quantity], right, want.precision)
-
-
-def _same_elsewhere(
-    theirs: AnyArray | SubjectError,
-    ours: AnyArray | SubjectError | None,
-    want: Expected,
-    quantity: Quantity,
-) -> bool:
-    """Compare arrays by the answers to the same numbers in other places."""
-    if not isinstance(theirs, np.ndarray) or not isinstance(ours, np.ndarray):
-        return False  # the same failure has been seen to
-    shape, size = want.expected[quantity].shape, want.expected[quantity].size
-    if not theirs.size == ours.size == size:
-        return False
-    return same(theirs.reshape(shape), ours.reshape(shape), want, quantity)
-
-
-def _close(
-    theirs: AnyArray, ours: AnyArray, bound: AnyArray, right: AnyArray, precision: Precision
-) -> bool:
-    """Whether two results agree but for rounding.
-
-    A mistake makes numbers of another size than the right ones, and rounds in proportion: the
-    bound of the right computation is scaled by how much larger the mistaken result is.
-    """
-    size = np.maximum(np.abs(ours), np.abs(theirs))
-    size = np.where(np.isfinite(size), size, 0.0)
-    axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
-    largest = size.max(axis=axes, keepdims=True)
-    growth = largest / np.abs(right).max(axis=axes, keepdims=True)
-    growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
-    room = _SLACK * (bound * growth + 64 * precision.unit_roundoff * largest)
-    agree = (np.abs(theirs - ours) <= room) | (theirs == ours) | np.isinf(bound)
-    agree |= np.isnan(theirs) & np.isnan(ours)
-    return bool(agree.all())

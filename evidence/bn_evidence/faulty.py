@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from bn_diagnosis.diagnosis import reference_layer
 from bn_diagnosis.formulas import Step
+from bn_diagnosis.reference import reference_layer
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import Layer, Setup
 from bn_properties.scenario import InProcess

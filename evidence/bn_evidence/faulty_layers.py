@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from bn_diagnosis.diagnosis import ReferenceLayer, reference_layer
+from bn_diagnosis.reference import ReferenceLayer, reference_layer
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Gradient, Setup, Statistics
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bn_diagnosis.diagnosis import reference_subject
 from bn_diagnosis.faults import FAULTS, Fault
+from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import PROPERTIES

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bn_diagnosis.diagnosis import reference_subject
 from bn_diagnosis.faults import Fault
+from bn_diagnosis.reference import reference_subject
 from bn_grading.case_bank import DEFAULT_EXAMPLES
 from bn_oracle.conventions import Convention
 from bn_properties.cases.draw import draw_cases

@@ -1,0 +1,57 @@
+"""What is expected of a mistake in how the rows are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from bn_oracle.conventions import Convention
+from bn_properties.expected import Expected
+from bn_properties.protocol import AnyArray
+from bn_properties.scenario import Backward, Infer, Population, Scenario, Step, Train
+
+from bn_diagnosis.formulas import Step as LayerStep
+from bn_diagnosis.matching import Asked, Expectation, asked
+from bn_diagnosis.reference import start
+
+
+class Layout:
+    """A mistake in how rows are made, and what is expected of the rows that it makes.
+
+    Such a mistake is batch norm of rows in which the values of several features stand in one
+    column, and rounds as it does: with their size, their spread, and the γ of that column.
+    """
+
+    def __init__(self, rows: LayerStep, convention: Convention, expectation: Expectation) -> None:
+        """Remember what is expected of each scenario so laid out."""
+        self._rows, self._convention, self._expectation = rows, convention, expectation
+        self._expected: dict[Asked, tuple[Expected, ...] | None] = {}
+
+    def expected(self, scenario: Scenario) -> tuple[Expected, ...] | None:
+        """Return what is expected, or None where the rows are no batch of as many features."""
+        key = asked(scenario)
+        if key not in self._expected:
+            try:
+                self._expected[key] = self._expectation(self._laid_out(scenario))
+            except (ValueError, IndexError):
+                self._expected[key] = None
+        return self._expected[key]
+
+    def _laid_out(self, scenario: Scenario) -> Scenario:
+        """Return the scenario with the rows that the mistake makes of each batch."""
+        fresh = start(self._convention, scenario.setup)
+        steps = (
+            _with_batches(step, lambda batch: np.asarray(self._rows(replace(fresh, x=batch))))
+            for step in scenario.steps
+        )
+        return Scenario(scenario.setup, tuple(steps))
+
+
+def _with_batches(step: Step, change: Callable[[AnyArray], AnyArray]) -> Step:
+    """Return the same call with `change` applied to each of its batches."""
+    if isinstance(step, Train | Infer):
+        return type(step)(change(step.x), None if step.grad is None else change(step.grad))
+    if isinstance(step, Population):
+        return Population(tuple(change(batch) for batch in step.batches))
+    return Backward(change(step.grad)) if isinstance(step, Backward) else step

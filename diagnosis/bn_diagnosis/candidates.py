@@ -90,7 +90,7 @@ class Candidate:
             return True
         if self._layout is None:
             return False
-        elsewhere = self._layout.expected(one.scenario)
+        elsewhere = self._layout.measure(one.scenario)
         return elsewhere is not None and one.reproduced(responses, elsewhere)
 
     def helps(self, observed: Sequence[Observation]) -> bool:
@@ -99,7 +99,7 @@ class Candidate:
         missed: set[tuple[bool, Quantity]] = set()
         for one in observed:
             responses = self.responses(one.scenario, keep=True)
-            elsewhere = None if self._layout is None else self._layout.expected(one.scenario)
+            elsewhere = None if self._layout is None else self._layout.measure(one.scenario)
             for place in one.places:
                 step, quantity = place
                 kind = (isinstance(one.scenario.steps[step], Infer), quantity)

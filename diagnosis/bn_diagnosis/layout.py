@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 from bn_oracle.conventions import Convention
-from bn_properties.expected import Expected
 from bn_properties.protocol import AnyArray
 from bn_properties.scenario import Backward, Infer, Population, Scenario, Step, Train
 
 from bn_diagnosis.formulas import Step as LayerStep
-from bn_diagnosis.matching import Asked, Expectation, asked
+from bn_diagnosis.matching import Asked, Expectation, Measure, asked
 from bn_diagnosis.reference import start
 
 
@@ -26,17 +25,17 @@ class Layout:
     def __init__(self, rows: LayerStep, convention: Convention, expectation: Expectation) -> None:
         """Remember what is expected of each scenario so laid out."""
         self._rows, self._convention, self._expectation = rows, convention, expectation
-        self._expected: dict[Asked, tuple[Expected, ...] | None] = {}
+        self._measures: dict[Asked, Measure | None] = {}
 
-    def expected(self, scenario: Scenario) -> tuple[Expected, ...] | None:
-        """Return what is expected, or None where the rows are no batch of as many features."""
+    def measure(self, scenario: Scenario) -> Measure | None:
+        """Measure by the mistaken rows; None where they are no batch of as many features."""
         key = asked(scenario)
-        if key not in self._expected:
+        if key not in self._measures:
             try:
-                self._expected[key] = self._expectation(self._laid_out(scenario))
+                self._measures[key] = Measure(self._expectation(self._laid_out(scenario)))
             except (ValueError, IndexError):
-                self._expected[key] = None
-        return self._expected[key]
+                self._measures[key] = None
+        return self._measures[key]
 
     def _laid_out(self, scenario: Scenario) -> Scenario:
         """Return the scenario with the rows that the mistake makes of each batch."""

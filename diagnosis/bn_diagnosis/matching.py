@@ -49,34 +49,92 @@ def places(responses: Sequence[Response], expected: Sequence[Expected]) -> tuple
     )
 
 
-def matches(theirs: Value, ours: Value | None, of_step: Expected, quantity: Quantity) -> bool:
-    """Whether two results are one but for rounding, or are the same failure.
+class Measure:
+    """What is expected of a scenario, and how far two results of one mistake may lie apart."""
 
-    Arrays are compared in the shape of what is expected, number by number. Rounding is measured by
-    the largest bound that a mistake may need (`Expected.generous`), and in proportion: a mistake
-    makes numbers of another size than the right ones, so each feature's bound grows by as much as
-    its largest number does. Where rounding could explain anything, anything matches.
-    """
-    if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
-        return _same_failure(theirs, ours)
-    right = of_step.expected[quantity]
-    if ours is None or not theirs.size == ours.size == right.size:
-        return False
-    theirs, ours = theirs.reshape(right.shape), ours.reshape(right.shape)
-    difference = np.abs(theirs - ours)
-    if bool((difference <= BOUNDS * of_step.bound(quantity)).all()):
-        return True  # and by the wider bounds below as well, which take time to compute
-    bound = of_step.generous[quantity]
-    size = np.maximum(np.abs(ours), np.abs(theirs))
-    size = np.where(np.isfinite(size), size, 0.0)
-    axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
-    largest = size.max(axis=axes, keepdims=True)
-    growth = largest / np.abs(right).max(axis=axes, keepdims=True)
-    growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
-    rounding = ROUNDINGS * of_step.precision.unit_roundoff * largest
-    close = difference <= BOUNDS * (bound * growth + rounding)
-    close |= (theirs == ours) | (np.isnan(theirs) & np.isnan(ours)) | np.isinf(bound)
-    return bool(close.all())
+    def __init__(self, expected: tuple[Expected, ...]) -> None:
+        """Measure by what is expected, step by step."""
+        self.expected = expected
+
+    def matches(self, place: Place, theirs: Value, ours: Value | None) -> bool:
+        """Whether two results are one but for rounding, or are the same failure.
+
+        Arrays are compared in the shape of what is expected, number by number. Rounding is measured
+        by the largest bound that a mistake may need, and in proportion: a mistake makes numbers of
+        another size than the right ones, so each feature's bound grows by as much as its largest
+        number does. NaN and the infinities are one: which of them a division by zero ends in
+        depends on how the formula is written. Where rounding could explain anything, anything
+        matches.
+        """
+        if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
+            return _same_failure(theirs, ours)
+        step, quantity = place
+        of_step = self.expected[step]
+        right = of_step.expected[quantity]
+        if ours is None or not theirs.size == ours.size == right.size:
+            return False
+        theirs, ours = theirs.reshape(right.shape), ours.reshape(right.shape)
+        difference = np.abs(theirs - ours)
+        if bool((difference <= BOUNDS * of_step.bound(quantity)).all()):
+            return True  # and by the wider bounds below as well, which take time to compute
+        bound = self._widest(step, quantity)
+        size = np.maximum(np.abs(ours), np.abs(theirs))
+        size = np.where(np.isfinite(size), size, 0.0)
+        axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
+        largest = size.max(axis=axes, keepdims=True)
+        growth = largest / np.abs(right).max(axis=axes, keepdims=True)
+        growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
+        relative = ROUNDINGS * of_step.precision.unit_roundoff + self._of_bare_root(place)
+        close = difference <= BOUNDS * (bound * growth + relative * largest)
+        close |= (theirs == ours) | ~(np.isfinite(theirs) | np.isfinite(ours))
+        close |= np.isinf(bound) | np.isinf(relative)
+        return bool(close.all())
+
+    def _widest(self, step: int, quantity: Quantity) -> Array:
+        """Return the largest bound that a mistake may need.
+
+        The mean of B numbers up to M is off by at most (B+4)·w·M when it is computed, and their
+        variance by as much times M. A mistake may take the statistics of the output.
+        """
+        of_step = self.expected[step]
+        bound = of_step.generous[quantity]
+        if quantity in ("running_mean", "running_var") and step in self._largest_outputs:
+            largest = self._largest_outputs[step]
+            unit = (of_step.largest_batch + 4) * of_step.precision.unit_roundoff
+            bound = bound + unit * (largest if quantity == "running_mean" else largest**2)
+        return bound
+
+    @cached_property
+    def _largest_outputs(self) -> dict[int, Array]:
+        """Each feature's largest |ẑ| in training, up to each step."""
+        largest: dict[int, Array] = {}
+        latest = np.zeros(())
+        for step, of_step in enumerate(self.expected):
+            if of_step.record is not None and "out" in of_step.expected:
+                out = np.abs(of_step.expected["out"])
+                latest = np.maximum(latest, out.max(axis=(0, *range(2, out.ndim))))
+            if latest.ndim:
+                largest[step] = latest
+        return largest
+
+    def _of_bare_root(self, place: Place) -> Array | float:
+        """Return the relative error that a root without ε has at inference, for each feature.
+
+        With the running variance V off by E, √V is off by E/2V of itself. In training, that is in
+        the bound (`Expected.generous`). From E = V on, nothing is known of the root.
+        """
+        step, quantity = place
+        of_step = self.expected[step]
+        if of_step.record is not None or quantity not in ("out", "dz", "dgamma"):
+            return 0.0
+        var = of_step.expected.get("running_var")
+        if var is None:
+            return 0.0
+        error = of_step.generous["running_var"]
+        relative = np.where(error < var, error / 2 / np.where(var > 0, var, 1.0), np.inf)
+        relative = np.where(error > 0, relative, 0.0)
+        ndim = of_step.expected[quantity].ndim
+        return relative.reshape(1, -1, *[1] * (ndim - 2)) if ndim > 1 else relative
 
 
 def _same_failure(theirs: Value, ours: Value | None) -> bool:
@@ -102,8 +160,9 @@ def asked(scenario: Scenario) -> Asked:
 class Yardstick:
     """What the oracle expects at some places of a scenario, and its bounds, laid end to end."""
 
-    def __init__(self, expected: Sequence[Expected], at: Sequence[Place]) -> None:
+    def __init__(self, expected: tuple[Expected, ...], at: Sequence[Place]) -> None:
         """Lay out what is expected."""
+        self.measure = Measure(expected)
         values = [expected[step].expected[quantity] for step, quantity in at]
         self.expected = _end_to_end(values)
         self.room = BOUNDS * _end_to_end([expected[step].bound(name) for step, name in at])
@@ -126,7 +185,6 @@ class Observation:
 
     scenario: Scenario
     responses: tuple[Response, ...]
-    expected: tuple[Expected, ...]
     places: tuple[Place, ...]
     """Where there is something to explain (see `places`)."""
     yardstick: Yardstick
@@ -147,32 +205,26 @@ class Observation:
 
     def _right(self, place: Place) -> bool:
         step, quantity = place
-        of_step = self.expected[step]
-        return matches(
-            self.responses[step].answers[quantity], of_step.expected[quantity], of_step, quantity
-        )
+        measure = self.yardstick.measure
+        right = measure.expected[step].expected[quantity]
+        return measure.matches(place, self.responses[step].answers[quantity], right)
 
-    def reproduced(
-        self, responses: Sequence[Response], elsewhere: Sequence[Expected] | None = None
-    ) -> bool:
+    def reproduced(self, responses: Sequence[Response], elsewhere: Measure | None = None) -> bool:
         """Whether `responses` are what was seen, by what is expected, or by `elsewhere`.
 
-        `elsewhere` is what is expected of the same numbers in other places.
+        `elsewhere` measures by what is expected of the same numbers in other places.
         """
         flat = _gathered(responses, self.places)
         return all(self.agrees(place, responses, elsewhere) for place in self._doubtful(flat))
 
     def agrees(
-        self,
-        place: Place,
-        responses: Sequence[Response],
-        elsewhere: Sequence[Expected] | None = None,
+        self, place: Place, responses: Sequence[Response], elsewhere: Measure | None = None
     ) -> bool:
         """Whether `responses` are what was seen at one place."""
         step, quantity = place
         theirs, ours = self.responses[step].answers[quantity], responses[step].answers.get(quantity)
-        return matches(theirs, ours, self.expected[step], quantity) or (
-            elsewhere is not None and matches(theirs, ours, elsewhere[step], quantity)
+        return self.yardstick.measure.matches(place, theirs, ours) or (
+            elsewhere is not None and elsewhere.matches(place, theirs, ours)
         )
 
     def _doubtful(self, flat: Array | None) -> Iterable[Place]:
@@ -197,7 +249,7 @@ class Observer:
         key = (asked(scenario), at)
         if key not in self._yardsticks:
             self._yardsticks[key] = Yardstick(expected, at)
-        return Observation(scenario, responses, expected, at, self._yardsticks[key])
+        return Observation(scenario, responses, at, self._yardsticks[key])
 
 
 def _gathered(responses: Sequence[Response], at: Sequence[Place]) -> Array | None:

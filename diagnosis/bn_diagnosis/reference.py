@@ -77,7 +77,7 @@ class ReferenceLayer:
         self._t = trace
         self._steps: dict[str, Step] = dict(STEPS.items())
         self._steps.update(replaced.items())
-        self._inferred = trace.x, trace.z, trace.s
+        self._inferred = trace.x, trace.z, trace.s, trace.running_mean
         self._first: dict[str, AnyArray] = {}
 
     def _take(self, *names: StepName) -> None:
@@ -142,24 +142,24 @@ class ReferenceLayer:
             self._set_input(x)
             t.s = self._step("infer_s")
             out = self._restored(self._step("infer"))
+            self._inferred = t.x, t.z, t.s, t.running_mean
             self._step("after_infer")
         finally:
-            self._inferred = t.x, t.z, t.s
             t.x, t.z, t.s = held
         return self._keep("infer", out)
 
     @_call()
     def infer_backward(self, grad: AnyArray) -> Gradient:
-        """Differentiate the latest inference, with the statistics held fixed."""
+        """Differentiate the latest inference, with the statistics that it used held fixed."""
         t = self._t
-        held = t.x, t.z, t.s
+        held = t.x, t.z, t.s, t.running_mean
         try:
             t.g = self._rows(grad)
-            t.x, t.z, t.s = self._inferred
+            t.x, t.z, t.s, t.running_mean = self._inferred
             dz = self._restored(self._step("infer_dz"))
             return Gradient(dz, self._step("infer_dgamma"), self._step("infer_dbeta"))
         finally:
-            t.x, t.z, t.s = held
+            t.x, t.z, t.s, t.running_mean = held
 
     @_call()
     def population(self, batches: tuple[AnyArray, ...]) -> Statistics:

@@ -8,7 +8,6 @@ into one of them, in another form than the catalogue's; it must be named, and no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -26,6 +25,18 @@ from bn_properties.protocol import AnyArray, Gradient, Setup, Statistics
 from bn_properties.scenario import InProcess, Scenario
 
 Gradients = tuple[AnyArray, AnyArray, AnyArray]
+
+
+def bessel(rows: AnyArray) -> float:
+    return len(rows) / max(len(rows) - 1, 1)
+
+
+def mean(rows: AnyArray) -> AnyArray:
+    return np.asarray(rows.sum(axis=0) / len(rows))
+
+
+def variance(rows: AnyArray) -> AnyArray:
+    return mean((rows - mean(rows)) ** 2)
 
 
 class ClosedForm:
@@ -71,7 +82,6 @@ class ClosedForm:
         return self.gamma / (n * self.s) * inner, dgamma, dbeta
 
     def share_kept(self) -> float:
-        """Which part of the old averages is kept; `count` has the batch at hand in it."""
         return 1 - 1 / self.count if self.cumulative and self.count else self.keep
 
     def collect(self, mean: AnyArray, var: AnyArray) -> None:
@@ -91,20 +101,16 @@ class ClosedForm:
     def of_all(self, batches: list[AnyArray]) -> tuple[AnyArray, AnyArray]:
         sizes = np.array([len(batch) for batch in batches])
         means = np.array([batch.mean(axis=0) for batch in batches])
-        variances = np.array([batch.var(axis=0, ddof=min(len(batch) - 1, 1)) for batch in batches])
+        variances = np.array([variance(batch) * bessel(batch) for batch in batches])
         return sizes @ means / sizes.sum(), variances.sum(axis=0) / len(batches)
 
     def to_rows(self, x: AnyArray) -> AnyArray:
-        self.shape, self.places = x.shape, math.prod(x.shape[2:])
+        self.shape = x.shape
         return x if x.ndim == 2 else x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
 
     def from_rows(self, rows: AnyArray) -> AnyArray:
-        if len(self.shape) == 2:
-            return rows
-        n, c, h, w = self.shape
-        return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-
-    # The protocol.
+        n, _, *places = self.shape
+        return np.moveaxis(rows.reshape(n, *places, -1), -1, 1)
 
     def _first(self, what: str, array: AnyArray) -> AnyArray:
         self.first.setdefault(what, array)
@@ -121,8 +127,7 @@ class ClosedForm:
         self.shape_trained = self.shape
         self.count += 1
         self.out = self.forward(self.x)
-        bessel = len(self.x) / max(len(self.x) - 1, 1) if self.unbiased else 1.0
-        self.collect(self.mean, self.var * bessel)
+        self.collect(self.mean, self.var * (bessel(self.x) if self.unbiased else 1))
         return self._first("train", self.from_rows(self.out))
 
     def backward(self, grad: AnyArray) -> Gradient:
@@ -188,8 +193,8 @@ class Loops(ClosedForm):
 
     def forward(self, x: AnyArray) -> AnyArray:
         n, features = x.shape
-        self.mean, self.var = np.zeros(features, x.dtype), np.zeros(features, x.dtype)
-        self.s, self.u, out = np.zeros(features, x.dtype), np.zeros_like(x), np.zeros_like(x)
+        self.mean, self.var, self.s = np.zeros((3, features), x.dtype)
+        self.u, out = np.zeros((2, n, features), x.dtype)
         for c in range(features):
             self.mean[c] = sum(x[:, c]) / n
             squares = sum((value - self.mean[c]) ** 2 for value in x[:, c])
@@ -202,14 +207,11 @@ class Loops(ClosedForm):
 
     def gradients(self, grad: AnyArray) -> Gradients:
         n, features = grad.shape
-        dz = np.zeros_like(grad)
-        dgamma, dbeta = np.zeros(features, grad.dtype), np.zeros(features, grad.dtype)
+        dz, (dgamma, dbeta) = np.zeros_like(grad), np.zeros((2, features), grad.dtype)
         for c in range(features):
-            dbeta[c] = sum(grad[:, c])
-            dgamma[c] = sum(grad[i, c] * self.u[i, c] for i in range(n))
-            for i in range(n):
-                inner = grad[i, c] - dbeta[c] / n - self.u[i, c] * dgamma[c] / n
-                dz[i, c] = self.gamma[c] * inner / self.s[c]
+            g, u = grad[:, c], self.u[:, c]
+            dgamma[c], dbeta[c] = sum(g * u), sum(g)
+            dz[:, c] = self.gamma[c] / self.s[c] * (g - dbeta[c] / n - u * (dgamma[c] / n))
         return dz, dgamma, dbeta
 
 
@@ -234,24 +236,15 @@ def after(method: str, form: Callable[..., object]) -> Changes:
     return change
 
 
-grads = partial(after, "gradients")
+grads, out = partial(after, "gradients"), partial(after, "forward")
 root, infer_root = partial(instead, "root"), partial(instead, "root_at_inference")
-spread = partial(instead, "spread")
-kept = partial(instead, "share_kept")
+spread, kept = partial(instead, "spread"), partial(instead, "share_kept")
 predict, of_all = partial(instead, "predict"), partial(instead, "of_all")
-
-
-def dz(form: Callable[[Any, AnyArray], AnyArray]) -> Changes:
-    return grads(lambda t, _, *others: (form(t, t.grad), *others))
 
 
 def inner(form: Callable[[Any, AnyArray], AnyArray]) -> Changes:
     """Other parentheses of the closed form, whose factor is γ/s."""
-    return dz(lambda t, g: t.gamma / t.s * form(t, g))
-
-
-def out(form: Callable[[Any], AnyArray]) -> Changes:
-    return after("forward", lambda t, _: form(t))
+    return grads(lambda t, _, *others: (t.gamma / t.s * form(t, t.grad), *others))
 
 
 def u(form: Callable[[Any], AnyArray]) -> Changes:
@@ -283,13 +276,6 @@ def entering(form: Callable[[Any, AnyArray, AnyArray], Any]) -> Changes:
     return instead("collect", lambda t, *batch: ClosedForm.collect(t, *form(t, *batch)))
 
 
-def first_replaces(t: Any, *batch: AnyArray) -> None:
-    if t.count == 1:
-        t.running_mean, t.running_var = batch
-    else:
-        ClosedForm.collect(t, *batch)
-
-
 def own(t: Any, x: AnyArray) -> AnyArray:
     return np.asarray(t.gamma * (x - mean(x)) / np.sqrt(variance(x) + t.eps) + t.beta)
 
@@ -303,27 +289,6 @@ def biased(t: Any, batches: list[AnyArray]) -> tuple[AnyArray, AnyArray]:
     return mean(np.concatenate(batches)), mean(np.stack([variance(x) for x in batches]))
 
 
-def last(t: Any, batches: list[AnyArray]) -> tuple[AnyArray, AnyArray]:
-    return mean(batches[-1]), ClosedForm.of_all(t, batches)[1]
-
-
-def bessel(rows: AnyArray) -> float:
-    return len(rows) / max(len(rows) - 1, 1)
-
-
-def mean(rows: AnyArray) -> AnyArray:
-    return np.asarray(rows.sum(axis=0) / len(rows))
-
-
-def variance(rows: AnyArray) -> AnyArray:
-    return mean((rows - mean(rows)) ** 2)
-
-
-def of_row(t: Any) -> AnyArray:
-    x = t.x - t.x.mean(axis=1, keepdims=True)
-    return np.asarray(x / np.sqrt((x * x).mean(axis=1, keepdims=True) + t.eps))
-
-
 def memory_order(t: Any, x: AnyArray) -> AnyArray:
     t.shape = x.shape
     return x.reshape(-1, x.shape[1])
@@ -333,7 +298,7 @@ in_memory_order = (
     instead("to_rows", memory_order),
     instead("from_rows", lambda t, rows: rows.reshape(t.shape)),
 )
-share = ClosedForm.share_kept
+share, all_of = ClosedForm.share_kept, ClosedForm.of_all
 
 MISTAKES: tuple[tuple[str, type[ClosedForm], *tuple[Changes, ...]], ...] = (
     ("bessel-everywhere", Graph, spread(lambda t, var, x: var * bessel(x))),
@@ -344,39 +309,26 @@ MISTAKES: tuple[tuple[str, type[ClosedForm], *tuple[Changes, ...]], ...] = (
     ("variance-not-averaged", Loops, spread(lambda t, var, x: var * len(x))),
     ("mean-not-subtracted", Graph, u(lambda t: t.x * t.inverse)),
     ("training-precedence", Graph, u(lambda t: t.x - t.mean * t.inverse)),
-    ("beta-before-scaling", Loops, out(lambda t: t.gamma * t.u + t.gamma * t.beta)),
-    ("affine-omitted-in-training", Graph, out(lambda t: t.u)),
-    ("per-row-statistics", ClosedForm, out(lambda t: t.gamma * of_row(t) + t.beta)),
+    ("beta-before-scaling", Loops, out(lambda t, y: t.gamma * t.u + t.gamma * t.beta)),
+    ("affine-omitted-in-training", Graph, out(lambda t, y: t.u)),
     ("root-plus-eps-everywhere", Graph, *roots(lambda t, var: np.sqrt(var) + t.eps)),
     ("eps-omitted", ClosedForm, *roots(lambda t, var: var**0.5)),
     ("eps-omitted-at-inference", Loops, infer_root(lambda t, var: np.sqrt(var))),
     ("eps-hardcoded-1e-5-in-training", Loops, root(lambda t, var: np.sqrt(var + 1e-5))),
     ("eps-as-floor", Graph, *roots(lambda t, var: np.maximum(np.sqrt(var), t.eps**0.5))),
     ("reshape-without-moving-channels", Graph, *in_memory_order),
-    (
-        "spatial-divides-by-images",
-        Loops,
-        inner(lambda t, g: g - t.places * (mean(g) + t.u * mean(g * t.u))),
-    ),
     ("swapped-parameter-gradients", Graph, grads(lambda t, z, g, b: (z, b, g))),
     ("gamma-gradient-averaged", Loops, grads(lambda t, z, g, b: (z, g / len(z), b))),
     ("beta-gradient-times-b", Graph, grads(lambda t, z, g, b: (z, g, b * len(z)))),
     ("parameter-gradients-scalar", Loops, grads(lambda t, z, g, b: (z, g.sum(), b.sum()))),
     ("gamma-gradient-from-du", ClosedForm, grads(lambda t, z, g, b: (z, t.gamma * g, b))),
-    ("gamma-left-out", Graph, dz(lambda t, g: (g - mean(g) - t.u * mean(g * t.u)) / t.s)),
     ("gamma-applied-twice", Loops, grads(lambda t, z, g, b: (t.gamma * z, g, b))),
     ("statistics-constant", Loops, inner(lambda t, g: g)),
     ("mean-route-missing", ClosedForm, inner(lambda t, g: g - t.u * mean(g * t.u))),
     ("variance-route-missing", Graph, inner(lambda t, g: g - mean(g))),
     ("variance-route-sign", Loops, inner(lambda t, g: g - mean(g) + t.u * mean(g * t.u))),
     ("factor-two-missing", Graph, inner(lambda t, g: g - mean(g) - t.u / 2 * mean(g * t.u))),
-    (
-        "exponent-minus-one-half",
-        Graph,
-        inner(lambda t, g: g - mean(g) - t.centred * mean(g * t.centred)),
-    ),
     ("exponent-minus-one", Graph, inner(lambda t, g: g - mean(g) - t.u * mean(g * t.centred))),
-    ("input-gradient-sign", Graph, grads(lambda t, z, g, b: (-z, g, b))),
     ("compact-without-root", Loops, grads(lambda t, z, g, b: (z * t.s, g, b))),
     ("projection-without-factor", ClosedForm, inner(lambda t, g: g - mean(g + g * t.u))),
     ("diagonal-jacobian", Loops, inner(lambda t, g: g - (1 + t.u**2) * g / len(g))),
@@ -395,11 +347,10 @@ MISTAKES: tuple[tuple[str, type[ClosedForm], *tuple[Changes, ...]], ...] = (
     ("running-of-output", Loops, entering(lambda t, *_: (mean(t.out), variance(t.out)))),
     ("cumulative-keeps-the-latest", Graph, kept(lambda t: 0 if t.cumulative else t.keep)),
     ("population-variance-biased", Loops, of_all(biased)),
-    ("population-mean-of-last-batch", Graph, of_all(last)),
+    ("population-mean-of-last-batch", Graph, of_all(lambda t, b: (mean(b[-1]), all_of(t, b)[1]))),
     ("running-variance-unbiased", Graph, entering(lambda t, mu, var: (mu, var * bessel(t.x)))),
     ("running-variance-biased", Loops, entering(lambda t, mu, var: (mu, t.var))),
     ("momentum-swapped", ClosedForm, kept(lambda t: share(t) if t.cumulative else 1 - t.keep)),
-    ("first-batch-initialises", Loops, instead("collect", first_replaces)),
 )
 """A fault of the catalogue, a way of writing batch norm, and what is changed in it."""
 

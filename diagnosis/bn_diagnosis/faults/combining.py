@@ -33,6 +33,31 @@ def both_of(
     return first, second, both
 
 
+def in_parameters(
+    suffix: str,
+    title: str,
+    wrong: tuple[str, str],
+    steps: tuple[Step, Step],
+    explanations: tuple[str, str, str],
+    *,
+    together: str | None = None,
+) -> tuple[Fault, Fault, Fault]:
+    """Return three faults: dγ is `title`, dβ is, and both are (or, of both, `together`).
+
+    The equations, the mistaken steps and the explanations are in this order.
+    """
+    for_gamma, for_beta, for_both = explanations
+    gamma = fault(f"gamma-gradient-{suffix}", {"dgamma": steps[0]})
+    beta = fault(f"beta-gradient-{suffix}", {"dbeta": steps[1]})
+    return both_of(
+        gamma(f"dγ is {title}", wrong[0], for_gamma),
+        beta(f"dβ is {title}", wrong[1], for_beta),
+        f"parameter-gradients-{suffix}",
+        f"dγ and dβ are {together or title}",
+        for_both,
+    )
+
+
 Denominator = Callable[[Array, float], Array]
 """What is divided by, of a variance and ε."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bn_oracle.arrays import Array
 
-from bn_diagnosis.faults.combining import Steps, both_of
+from bn_diagnosis.faults.combining import Steps, in_parameters
 from bn_diagnosis.faults.common import centred, in_shape, routes
 from bn_diagnosis.faults.fault import Fault, fault
 from bn_diagnosis.faults.statements import BETA_IS, CLOSED, DZ_IS, GAMMA_IS, right
@@ -52,23 +52,19 @@ FAULTS: tuple[Fault, ...] = (
         "β is added, so its derivative is one for every instance. Its gradient is the plain sum "
         "of the upstream gradients.",
     ),
-    *both_of(
-        fault("gamma-gradient-averaged", {"dgamma": _AVERAGED["dgamma"]})(
-            "dγ is averaged over the batch, not summed",
-            GAMMA_IS + r"\frac1B\sum_i G_i u_i",
+    *in_parameters(
+        "averaged",
+        "averaged over the batch, not summed",
+        (GAMMA_IS + r"\frac1B\sum_i G_i u_i", BETA_IS + r"\frac1B\sum_i G_i"),
+        (_AVERAGED["dgamma"], _AVERAGED["dbeta"]),
+        (
             "γ acts on every instance, and the effects add up. If the loss is a mean over the "
             "batch, the factor 1/B is in G already.",
-        ),
-        fault("beta-gradient-averaged", {"dbeta": _AVERAGED["dbeta"]})(
-            "dβ is averaged over the batch, not summed",
-            BETA_IS + r"\frac1B\sum_i G_i",
             "β acts on every instance, and the effects add up. If the loss is a mean over the "
             "batch, the factor 1/B is in G already.",
+            "Both parameters act on every instance, and the effects add up. If the loss is a mean "
+            "over the batch, the factor 1/B is in G already.",
         ),
-        "parameter-gradients-averaged",
-        "dγ and dβ are averaged over the batch, not summed",
-        "Both parameters act on every instance, and the effects add up. If the loss is "
-        "a mean over the batch, the factor 1/B is in G already.",
     ),
     fault("all-gradients-averaged", _AVERAGED)(
         "all three gradients are divided by the batch size",
@@ -78,23 +74,19 @@ FAULTS: tuple[Fault, ...] = (
         "the batch belongs to the loss.",
         right=CLOSED,
     ),
-    *both_of(
-        fault("gamma-gradient-times-b", {"dgamma": _TIMES_B["dgamma"]})(
-            "dγ is multiplied by the batch size",
-            GAMMA_IS + r"B\sum_i G_i u_i",
+    *in_parameters(
+        "times-b",
+        "multiplied by the batch size",
+        (GAMMA_IS + r"B\sum_i G_i u_i", BETA_IS + r"B\sum_i G_i"),
+        (_TIMES_B["dgamma"], _TIMES_B["dbeta"]),
+        (
             "The gradient of γ is the sum over the batch as it is. A factor B does not belong to "
             "it, even if G holds a mean over the batch.",
-        ),
-        fault("beta-gradient-times-b", {"dbeta": _TIMES_B["dbeta"]})(
-            "dβ is multiplied by the batch size",
-            BETA_IS + r"B\sum_i G_i",
             "The gradient of β is the sum over the batch as it is. A factor B does not belong to "
             "it, even if G holds a mean over the batch.",
+            "The sums over the batch are the gradients as they are. A factor B does not belong to "
+            "them, even if G holds a mean over the batch.",
         ),
-        "parameter-gradients-times-b",
-        "dγ and dβ are multiplied by the batch size",
-        "The sums over the batch are the gradients as they are. A factor B does not "
-        "belong to them, even if G holds a mean over the batch.",
     ),
     fault("all-gradients-times-b", _TIMES_B)(
         "all three gradients are multiplied by the batch size",
@@ -104,41 +96,34 @@ FAULTS: tuple[Fault, ...] = (
         "is no business of the layer.",
         right=CLOSED,
     ),
-    *both_of(
-        fault("gamma-gradient-scalar", {"dgamma": lambda t: (t.g * t.u).sum()})(
-            "dγ is summed over all axes, giving one number for all features",
-            GAMMA_IS + r"\sum_{i,c} G_{ic} u_{ic}",
+    *in_parameters(
+        "scalar",
+        "summed over all axes, giving one number for all features",
+        (GAMMA_IS + r"\sum_{i,c} G_{ic} u_{ic}", BETA_IS + r"\sum_{i,c} G_{ic}"),
+        (lambda t: (t.g * t.u).sum(), lambda t: t.g.sum()),
+        (
             "Each feature has a γ of its own, so the sum runs over the batch alone. Give the sum "
             "its axis.",
-        ),
-        fault("beta-gradient-scalar", {"dbeta": lambda t: t.g.sum()})(
-            "dβ is summed over all axes, giving one number for all features",
-            BETA_IS + r"\sum_{i,c} G_{ic}",
             "Each feature has a β of its own, so the sum runs over the batch alone. Give the sum "
             "its axis.",
+            "Each feature has parameters of its own, so the sums run over the batch alone. Give "
+            "both sums their axis.",
         ),
-        "parameter-gradients-scalar",
-        "dγ and dβ are summed over all axes, giving one number each",
-        "Each feature has parameters of its own, so the sums run over the batch alone. "
-        "Give both sums their axis.",
+        together="summed over all axes, giving one number each",
     ),
-    *both_of(
-        fault("gamma-gradient-not-summed", {"dgamma": lambda t: in_shape(t, t.g * t.u)})(
-            "dγ is not summed over the batch",
-            GAMMA_IS + "G_i u_i",
+    *in_parameters(
+        "not-summed",
+        "not summed over the batch",
+        (GAMMA_IS + "G_i u_i", BETA_IS + "G_i"),
+        (lambda t: in_shape(t, t.g * t.u), lambda t: in_shape(t, t.g)),
+        (
             "This is one instance's contribution, and γ is shared by all of them. The gradient is "
             "the sum of the contributions, in the shape of γ.",
-        ),
-        fault("beta-gradient-not-summed", {"dbeta": lambda t: in_shape(t, t.g)})(
-            "dβ is not summed over the batch",
-            BETA_IS + "G_i",
             "This is one instance's contribution, and β is shared by all of them. The gradient is "
             "the sum of the contributions, in the shape of β.",
+            "These are one instance's contributions, as a derivation for one instance gives them. "
+            "The parameters are shared, so their gradients are the sums over the batch.",
         ),
-        "parameter-gradients-not-summed",
-        "dγ and dβ are not summed over the batch",
-        "These are one instance's contributions, as a derivation for one instance "
-        "gives them. The parameters are shared, so their gradients are the sums over the batch.",
     ),
     fault("gamma-gradient-from-input", {"dgamma": lambda t: (t.g * t.z).sum(axis=0)})(
         "dγ is weighted with the input z in place of u",

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from bn_oracle.arrays import Array, to_rows
 
-from bn_diagnosis.faults.combining import both_of
+from bn_diagnosis.faults.combining import in_parameters
 from bn_diagnosis.faults.common import blend, in_shape, over
 from bn_diagnosis.faults.fault import Fault, fault
 from bn_diagnosis.faults.statements import DIRECT, DZ_IS
@@ -143,26 +143,22 @@ FAULTS: tuple[Fault, ...] = (
         "In `a / N * H * W` only N divides. Write `a / (N * H * W)`.",
         anchor="real-backward",
     ),
-    *both_of(
-        fault(
-            "gamma-gradient-summed-over-images-only",
-            {"dgamma": lambda t: _over_images(t, t.g * t.u)},
-        )(
-            "dγ is summed over the images, but not over the places",
+    *in_parameters(
+        "summed-over-images-only",
+        "summed over the images, but not over the places",
+        (
             r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}",
+            r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
+        ),
+        (lambda t: _over_images(t, t.g * t.u), lambda t: _over_images(t, t.g)),
+        (
             "A channel has one γ for all places, so the sum runs over the axes 0, 2 and 3. Summed "
             "over axis 0 alone, the gradient has the shape (C, H, W).",
-        ),
-        fault("beta-gradient-summed-over-images-only", {"dbeta": lambda t: _over_images(t, t.g)})(
-            "dβ is summed over the images, but not over the places",
-            r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
             "A channel has one β for all places, so the sum runs over the axes 0, 2 and 3. Summed "
             "over axis 0 alone, the gradient has the shape (C, H, W).",
+            "A channel has one γ and one β for all places, so the sums run over the axes 0, 2 and "
+            "3. Summed over axis 0 alone, both gradients have the shape (C, H, W).",
         ),
-        "parameter-gradients-summed-over-images-only",
-        "dγ and dβ are summed over the images, but not over the places",
-        "A channel has one γ and one β for all places, so the sums run over the axes "
-        "0, 2 and 3. Summed over axis 0 alone, both gradients have the shape (C, H, W).",
     ),
     fault(
         "spatial-bessel-over-images",

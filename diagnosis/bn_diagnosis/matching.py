@@ -17,9 +17,9 @@ BOUNDS = 16.0
 """How many bounds of the right computation two results of one mistake may lie apart.
 
 Chosen, not derived: a mistake is another formula than the one that the bounds were derived for.
-Two computations of one formula lie two bounds apart at most, and a mistaken formula takes a few
-operations more; a mistake that differs from another at all differs somewhere by thousands. No
-verdict rests on it, only which known mistake is named.
+Two computations of the right formula lie two bounds apart at most; a mistake may take a few
+operations more. The choice is not delicate: all layers in this room's tests are diagnosed alike
+with any factor from 1 to 65,536. No verdict rests on it, only which known mistake is named.
 """
 
 ROUNDINGS = 64.0

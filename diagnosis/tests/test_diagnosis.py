@@ -26,11 +26,11 @@ EXAMPLES = 33
 @lru_cache(maxsize=8)
 def diagnosis(convention: Convention, spatial_axes: int) -> Diagnosis:
     further = [case.training for case in draw_cases(1, 22, spatial_axes)]
-    return Diagnosis(convention, spatial_axes, answers(convention), further)
+    return Diagnosis(convention, spatial_axes, expected(convention), further)
 
 
 @lru_cache(maxsize=8)
-def answers(convention: Convention) -> ExpectedResponses:
+def expected(convention: Convention) -> ExpectedResponses:
     return ExpectedResponses(convention)
 
 
@@ -43,12 +43,13 @@ def causes(subject: Subject, convention: Convention, spatial_axes: int = 0) -> t
             seen(scenario)
     for prop in PROPERTIES:
         if prop.needs is not None:  # what an interface may offer beyond the common calls
-            scan(prop, draw_cases(0, EXAMPLES, spatial_axes), seen, answers(convention))
+            scan(prop, draw_cases(0, EXAMPLES, spatial_axes), seen, expected(convention))
     return diagnosis(convention, spatial_axes).causes(list(seen.kept.values()), seen)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
-def test_a_known_mistake_is_named_and_no_other(fault: Fault) -> None:
+def test_every_fault_is_told_apart_from_every_other(fault: Fault) -> None:
+    """The catalogue's own layer is named, and nothing else; others' code is tried beside."""
     for convention, spatial_axes in ((CMU_HW1P1, 0), (CMU_HW1P1, 2), (TORCH, 0)):
         subject = reference_subject(fault.replaces, convention, spatial_axes)
         found = causes(subject, convention, spatial_axes)

@@ -1,19 +1,18 @@
-"""The oracle taken apart into steps, so that one of them can be replaced by a mistake.
+"""Batch norm taken apart into steps, so that one of them can be replaced by a mistake.
 
-`Variation` is a layer that computes batch norm by the lecture's chain, each quantity by a small
-function. Replacing a function gives an executable mistake; replacing none gives batch norm.
+Each quantity of the lecture's chain is computed by a small function of what came before it, the
+`Trace`. A layer made of these steps, or of others in their place, is in `reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from bn_oracle.arrays import Array, from_rows, to_rows
 from bn_oracle.conventions import Convention
-from numpy.typing import NDArray
 
 
 @dataclass
@@ -46,6 +45,8 @@ class Trace:
     du: Array = field(default_factory=lambda: np.zeros((0, 0)))
     dvar: Array = field(default_factory=lambda: np.zeros(0))
     dmean: Array = field(default_factory=lambda: np.zeros(0))
+    result: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """The rows that are to be given the input's shape."""
     trained: Array | None = None
     """The rows of the latest training batch."""
     steps_taken: int = 0
@@ -61,7 +62,35 @@ class Trace:
         return len(self.z)
 
 
-Step = Callable[[Trace], Any]
+Step = Callable[[Trace], object]
+"""A mistaken one may give anything: a wrong shape, a single number, NaN."""
+
+StepName = Literal[
+    "rows",
+    "restore",
+    "mean",
+    "var",
+    "s",
+    "u",
+    "y",
+    "dgamma",
+    "dbeta",
+    "du",
+    "dvar",
+    "dmean",
+    "dz",
+    "next_mean",
+    "next_var",
+    "infer_s",
+    "infer",
+    "after_infer",
+    "infer_dz",
+    "infer_dgamma",
+    "infer_dbeta",
+    "cumulative_decay",
+    "population_mean",
+    "population_var",
+]
 
 
 def batch_var(t: Trace) -> Array:
@@ -71,8 +100,9 @@ def batch_var(t: Trace) -> Array:
     return t.var
 
 
-STEPS: Mapping[str, Step] = {
+STEPS: Mapping[StepName, Step] = {
     "rows": lambda t: to_rows(t.x),
+    "restore": lambda t: from_rows(t.result, t.x.shape),
     "mean": lambda t: t.z.mean(axis=0),
     "var": lambda t: ((t.z - t.mean) ** 2).mean(axis=0),
     "s": lambda t: np.sqrt(t.var + t.eps),
@@ -89,7 +119,6 @@ STEPS: Mapping[str, Step] = {
     "infer_s": lambda t: np.sqrt(t.running_var + t.eps),
     "infer": lambda t: t.gamma * ((t.z - t.running_mean) / t.s) + t.beta,
     "after_infer": lambda t: None,
-    "after_train": lambda t: None,
     "infer_dz": lambda t: t.gamma * t.g / t.s,
     "infer_dgamma": lambda t: (t.g * (t.z - t.running_mean) / t.s).sum(axis=0),
     "infer_dbeta": lambda t: t.g.sum(axis=0),
@@ -99,107 +128,14 @@ STEPS: Mapping[str, Step] = {
         [rows.var(axis=0) * len(rows) / max(len(rows) - 1, 1) for rows in t.batches], axis=0
     ),
 }
-"""Each quantity's right step, by name."""
+"""Each quantity's right step."""
 
 
-class Variation:
-    """A batch-norm layer on (N, C, …) made of steps, some of them replaced.
+def check_names(names: Mapping[StepName, Step] | Mapping[str, Step]) -> None:
+    """Raise ValueError, naming them, for steps that a layer does not have.
 
-    Its results are whatever the steps give: a mistake may have the wrong shape, or be NaN.
+    Such a step would never be taken: a mistake in it would be none, without a word.
     """
-
-    def __init__(self, trace: Trace, replaced: Mapping[str, Step]) -> None:
-        """Start from the parameters and statistics in `trace`."""
-        self._t = trace
-        self._steps = {**STEPS, **replaced}
-        self._inferred = trace.x, trace.z, trace.s
-
-    def _set_input(self, x: NDArray[Any]) -> None:
-        self._t.x = np.asarray(x, np.float64)
-        self._t.z = self._steps["rows"](self._t)
-
-    def _shaped(self, rows: Any) -> Any:
-        """Undo the rows, where the step gave rows."""
-        t = self._t
-        rows = np.asarray(rows)
-        if rows.shape != t.z.shape:
-            return rows
-        if self._steps["rows"] is STEPS["rows"]:
-            return from_rows(rows, t.x.shape)
-        return rows.reshape(t.x.shape)
-
-    def train(self, x: NDArray[Any]) -> Any:
-        """Forward in training mode; moves the running statistics."""
-        t, steps = self._t, self._steps
-        with np.errstate(all="ignore"):
-            self._set_input(x)
-            t.steps_taken += 1
-            if t.cumulative:
-                t.decay = steps["cumulative_decay"](t)
-            for name in ("mean", "var", "s", "u", "y"):
-                setattr(t, name, steps[name](t))
-            t.trained = t.z
-            t.running_mean, t.running_var = steps["next_mean"](t), steps["next_var"](t)
-            steps["after_train"](t)
-        return self._shaped(t.y)
-
-    def backward(self, grad: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """Return dz, dγ, dβ of the latest training batch."""
-        t, steps = self._t, self._steps
-        with np.errstate(all="ignore"):
-            held = t.x
-            t.x = np.asarray(grad, np.float64)
-            t.g = steps["rows"](t)
-            t.x = held
-            for name in ("du", "dvar", "dmean"):
-                setattr(t, name, steps[name](t))
-            return self._shaped(steps["dz"](t)), steps["dgamma"](t), steps["dbeta"](t)
-
-    def infer(self, x: NDArray[Any]) -> Any:
-        """Forward in inference mode; a later backward still sees the latest training batch."""
-        t, steps = self._t, self._steps
-        held = t.x, t.z, t.s
-        try:
-            with np.errstate(all="ignore"):
-                self._set_input(x)
-                t.s = steps["infer_s"](t)
-                out = self._shaped(steps["infer"](t))
-                steps["after_infer"](t)
-        finally:
-            self._inferred = t.x, t.z, t.s
-            t.x, t.z, t.s = held
-        return out
-
-    def infer_backward(self, grad: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """Return dz, dγ, dβ of the latest inference, with the statistics held fixed."""
-        t, steps = self._t, self._steps
-        held = t.x, t.z, t.s
-        try:
-            with np.errstate(all="ignore"):
-                t.x = np.asarray(grad, np.float64)
-                t.g = steps["rows"](t)
-                t.x, t.z, t.s = self._inferred
-                dz = self._shaped(steps["infer_dz"](t))
-                return dz, steps["infer_dgamma"](t), steps["infer_dbeta"](t)
-        finally:
-            t.x, t.z, t.s = held
-
-    def population(self, batches: Sequence[NDArray[Any]]) -> tuple[Any, Any]:
-        """Return the mean and variance, (C,) each, of which `batches` (N_b, C, …) are samples."""
-        t, steps = self._t, self._steps
-        held = t.x
-        rows = []
-        with np.errstate(all="ignore"):
-            for batch in batches:
-                t.x = np.asarray(batch, np.float64)
-                rows.append(steps["rows"](t))
-            t.x, t.batches = held, tuple(rows)
-            return steps["population_mean"](t), steps["population_var"](t)
-
-    def set_parameters(self, gamma: Array, beta: Array) -> None:
-        """Set other parameters, each (C,)."""
-        self._t.gamma, self._t.beta = gamma, beta
-
-    def statistics(self) -> tuple[Any, Any]:
-        """Return the running mean and variance."""
-        return self._t.running_mean, self._t.running_var
+    unknown = sorted(set(names) - STEPS.keys())
+    if unknown:
+        raise ValueError(f"no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bn_diagnosis.diagnosis import ReferenceLayer, reference_layer
+from bn_diagnosis.reference import ReferenceLayer, reference_layer, start
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Layer, Setup
 from bn_properties.scenario import InProcess
@@ -20,7 +20,7 @@ class Faulty(ReferenceLayer):
 
     def __init__(self, convention: Convention, setup: Setup) -> None:
         """Begin as the right layer of this convention and setup."""
-        vars(self).update(vars(reference_layer({}, convention, setup)))
+        super().__init__(start(convention, setup), {})
         self.convention, self.setup = convention, setup
 
     def twin(self) -> ReferenceLayer:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from bn_diagnosis.diagnosis import ReferenceLayer, reference_layer
 from bn_diagnosis.formulas import Step
+from bn_diagnosis.reference import ReferenceLayer, reference_layer
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Gradient, Moment, Quantity, Setup, Statistics
 

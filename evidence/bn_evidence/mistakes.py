@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bn_diagnosis.diagnosis import reference_subject
 from bn_diagnosis.faults import FAULTS, Fault
+from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_properties.scenario import InProcess
 

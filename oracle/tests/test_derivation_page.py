@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bn_diagnosis.faults import BY_ID, FAULTS
-from bn_diagnosis.formulas import Trace, Variation
+from bn_diagnosis.formulas import Trace
+from bn_diagnosis.reference import ReferenceLayer
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1
@@ -98,10 +99,10 @@ def test_every_formula_is_valid() -> None:
         assert convert(formula).startswith("<math"), formula
 
 
-def _layer(fault: str | None) -> Variation:
+def _layer(fault: str | None) -> ReferenceLayer:
     one = np.ones(1)
     trace = Trace(2 * one, one, 3.0, 0.9, CMU_HW1P1, 0 * one, one)
-    return Variation(trace, BY_ID[fault].replaces if fault else {})
+    return ReferenceLayer(trace, BY_ID[fault].replaces if fault else {})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def _layer(fault: str | None) -> Variation:
 def test_the_faults_compute_the_gradients_that_the_page_says(fault: str | None, dz: str) -> None:
     layer = _layer(fault)
     layer.train(np.array([[-1.0], [1.0]]))
-    computed = np.ravel(layer.backward(np.array([[1.0], [3.0]]))[0])
+    computed = np.ravel(np.asarray(layer.backward(np.array([[1.0], [3.0]])).dz))
     assert dz == f"({computed[0]:g}, {computed[1]:g})".replace("-", "−")
     assert dz in PAGE
 
@@ -138,16 +139,16 @@ def test_the_faults_compute_the_outputs_that_the_page_says() -> None:
 
     one = np.ones(1)
     trace = Trace(4 * one, one, 1.0, 0.9, CMU_HW1P1, 5 * one, 3 * one)
-    wrong = Variation(trace, BY_ID["inference-fold-offset"].replaces)
+    wrong = ReferenceLayer(trace, BY_ID["inference-fold-offset"].replaces)
     assert [[-5.0]] == wrong.infer(np.array([[7.0]])).tolist()
-    assert [[5.0]] == Variation(trace, {}).infer(np.array([[7.0]])).tolist()
+    assert [[5.0]] == ReferenceLayer(trace, {}).infer(np.array([[7.0]])).tolist()
 
 
 def _trained(fault: str) -> tuple[Array, Array, Array]:
     layer = _layer(fault)
     layer.train(np.array([[-1.0], [1.0]]))
-    dz, d_gamma, d_beta = layer.backward(np.array([[1.0], [3.0]]))
-    return dz, d_gamma, d_beta
+    found = layer.backward(np.array([[1.0], [3.0]]))
+    return np.asarray(found.dz), np.asarray(found.dgamma), np.asarray(found.dbeta)
 
 
 def test_the_two_sums_of_the_normalised_values() -> None:

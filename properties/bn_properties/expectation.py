@@ -50,6 +50,8 @@ class Expectation:
     trained: Trained | None = None
     """The training-mode forward pass that it belongs to; None elsewhere."""
     generously: Callable[[Array], Array] = unchanged
+    largest_batch: int = 0
+    """Of a running statistic: the most values a feature of the batches that it is made of."""
 
     @cached_property
     def generous(self) -> Array:

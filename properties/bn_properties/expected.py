@@ -211,7 +211,8 @@ class OracleLayer:
 
         def bounded(value: Array, errors: Bounds) -> Expectation:
             bounds = {name: error + rounding * np.abs(value) for name, error in errors.items()}
-            return _expectation(value, bounds, precision, None, lambda bound: bound + unit)
+            each = _expectation(value, bounds, precision, None, lambda bound: bound + unit)
+            return replace(each, largest_batch=size)
 
         return Statistics(
             bounded(self._mean, self._mean_error), bounded(self._var, self._var_error)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bn_diagnosis.diagnosis import reference_subject
+from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CMU_HW1P1, TORCH
 from bn_properties.cases.case import Case
 from bn_properties.cases.draw import draw_cases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bn_diagnosis.diagnosis import reference_subject
+from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.cases.draw import draw_cases
 from bn_properties.cases.transform import enlarge

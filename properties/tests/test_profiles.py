@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import pytest
-from bn_diagnosis.diagnosis import reference_subject
+from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.cases.case import Case
 from bn_properties.cases.draw import draw_cases

@@ -1,4 +1,4 @@
-"""The catalogue of known mistakes, each an executable variation of the oracle."""
+"""The catalogue of known mistakes: each replaces some of the oracle's steps, and is explained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from bn_diagnosis.faults import (
     spatial,
     training,
 )
-from bn_diagnosis.faults.fault import Family, Fault
+from bn_diagnosis.faults.fault import Fault
+from bn_diagnosis.faults.statements import Family
 
 __all__ = ["BY_ID", "FAULTS", "Family", "Fault"]
 

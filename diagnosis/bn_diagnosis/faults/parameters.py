@@ -2,311 +2,160 @@
 
 from __future__ import annotations
 
-from typing import Any
+from bn_oracle.arrays import Array
 
-from bn_diagnosis.faults.common import BETA, CLOSED, GAMMA, centred, in_shape, routes
-from bn_diagnosis.faults.fault import Fault
+from bn_diagnosis.faults.combining import Steps, in_parameters
+from bn_diagnosis.faults.common import centred, in_shape, routes
+from bn_diagnosis.faults.fault import Fault, fault
+from bn_diagnosis.faults.statements import BETA_IS, CLOSED, DZ_IS, GAMMA_IS, right
 from bn_diagnosis.formulas import Trace
 
-BOTH = GAMMA + r", \quad " + BETA
+
+def _dgamma(t: Trace) -> Array:
+    result: Array = (t.g * t.u).sum(axis=0)
+    return result
 
 
-def _dgamma(t: Trace) -> Any:
-    return (t.g * t.u).sum(axis=0)
+def _dbeta(t: Trace) -> Array:
+    result: Array = t.g.sum(axis=0)
+    return result
 
 
-def _dbeta(t: Trace) -> Any:
-    return t.g.sum(axis=0)
-
+_AVERAGED: Steps = {
+    "dgamma": lambda t: _dgamma(t) / t.n,
+    "dbeta": lambda t: _dbeta(t) / t.n,
+    "dz": lambda t: routes(t) / t.n,
+}
+_TIMES_B: Steps = {
+    "dgamma": lambda t: _dgamma(t) * t.n,
+    "dbeta": lambda t: _dbeta(t) * t.n,
+    "dz": lambda t: routes(t) * t.n,
+}
 
 FAULTS: tuple[Fault, ...] = (
-    Fault(
-        id="swapped-parameter-gradients",
-        title="dγ and dβ are swapped",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i G_i, \quad "
-        r"\frac{\partial Div}{\partial\beta} = \sum_i G_i u_i",
-        right=BOTH,
-        explanation="γ multiplies u, so u is in the gradient of γ. Check the order in which the "
-        "two are computed, assigned and returned.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": _dbeta, "dbeta": _dgamma},
+    fault("swapped-parameter-gradients", {"dgamma": _dbeta, "dbeta": _dgamma})(
+        "dγ and dβ are swapped",
+        GAMMA_IS + r"\sum_i G_i, \quad " + BETA_IS + r"\sum_i G_i u_i",
+        "γ multiplies u, so u is in the gradient of γ. Check the order in which the two are "
+        "computed, assigned and returned.",
+        right=right("dgamma", "dbeta"),
     ),
-    Fault(
-        id="beta-gradient-for-gamma",
-        title="dγ is the plain sum of G, as dβ is",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i G_i",
-        right=GAMMA,
-        explanation="γ multiplies u, so each upstream gradient is weighted with its u. Without the "
-        "weights the two gradients are the same.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": _dbeta},
+    fault("beta-gradient-for-gamma", {"dgamma": _dbeta})(
+        "dγ is the plain sum of G, as dβ is",
+        GAMMA_IS + r"\sum_i G_i",
+        "γ multiplies u, so each upstream gradient is weighted with its u. Without the weights "
+        "the two gradients are the same.",
     ),
-    Fault(
-        id="gamma-gradient-for-beta",
-        title="dβ is weighted with u, as dγ is",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = \sum_i G_i u_i",
-        right=BETA,
-        explanation="β is added, so its derivative is one for every instance. Its gradient is the "
-        "plain sum of the upstream gradients.",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": _dgamma},
+    fault("gamma-gradient-for-beta", {"dbeta": _dgamma})(
+        "dβ is weighted with u, as dγ is",
+        BETA_IS + r"\sum_i G_i u_i",
+        "β is added, so its derivative is one for every instance. Its gradient is the plain sum "
+        "of the upstream gradients.",
     ),
-    Fault(
-        id="gamma-gradient-averaged",
-        title="dγ is averaged over the batch, not summed",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \frac1B\sum_i G_i u_i",
-        right=GAMMA,
-        explanation="γ acts on every instance, and the effects add up. If the loss is a mean over "
-        "the batch, the factor 1/B is in G already.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: _dgamma(t) / t.n},
+    *in_parameters(
+        "averaged",
+        "averaged over the batch, not summed",
+        (GAMMA_IS + r"\frac1B\sum_i G_i u_i", BETA_IS + r"\frac1B\sum_i G_i"),
+        (_AVERAGED["dgamma"], _AVERAGED["dbeta"]),
+        (
+            "γ acts on every instance, and the effects add up. If the loss is a mean over the "
+            "batch, the factor 1/B is in G already.",
+            "β acts on every instance, and the effects add up. If the loss is a mean over the "
+            "batch, the factor 1/B is in G already.",
+            "Both parameters act on every instance, and the effects add up. If the loss is a mean "
+            "over the batch, the factor 1/B is in G already.",
+        ),
     ),
-    Fault(
-        id="beta-gradient-averaged",
-        title="dβ is averaged over the batch, not summed",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = \frac1B\sum_i G_i",
-        right=BETA,
-        explanation="β acts on every instance, and the effects add up. If the loss is a mean over "
-        "the batch, the factor 1/B is in G already.",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: _dbeta(t) / t.n},
-    ),
-    Fault(
-        id="parameter-gradients-averaged",
-        title="dγ and dβ are averaged over the batch, not summed",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \frac1B\sum_i G_i u_i, \quad "
-        r"\frac{\partial Div}{\partial\beta} = \frac1B\sum_i G_i",
-        right=BOTH,
-        explanation="Both parameters act on every instance, and the effects add up. If the loss is "
-        "a mean over the batch, the factor 1/B is in G already.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: _dgamma(t) / t.n,
-            "dbeta": lambda t: _dbeta(t) / t.n,
-        },
-    ),
-    Fault(
-        id="all-gradients-averaged",
-        title="all three gradients are divided by the batch size",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial z_i} = \frac{1}{B}\frac{\gamma}{s}"
+    fault("all-gradients-averaged", _AVERAGED)(
+        "all three gradients are divided by the batch size",
+        DZ_IS + r"\frac{1}{B}\frac{\gamma}{s}"
         r"\left(G_i - \frac1B\sum_j G_j - \frac{u_i}{B}\sum_j G_j u_j\right)",
+        "The backward pass takes G as it is given and must not average it again. The mean over "
+        "the batch belongs to the loss.",
         right=CLOSED,
-        explanation="The backward pass takes G as it is given and must not average it again. The "
-        "mean over the batch belongs to the loss.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: _dgamma(t) / t.n,
-            "dbeta": lambda t: _dbeta(t) / t.n,
-            "dz": lambda t: routes(t) / t.n,
-        },
     ),
-    Fault(
-        id="gamma-gradient-times-b",
-        title="dγ is multiplied by the batch size",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = B\sum_i G_i u_i",
-        right=GAMMA,
-        explanation="The gradient of γ is the sum over the batch as it is. A factor B does not "
-        "belong to it, even if G holds a mean over the batch.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: _dgamma(t) * t.n},
+    *in_parameters(
+        "times-b",
+        "multiplied by the batch size",
+        (GAMMA_IS + r"B\sum_i G_i u_i", BETA_IS + r"B\sum_i G_i"),
+        (_TIMES_B["dgamma"], _TIMES_B["dbeta"]),
+        (
+            "The gradient of γ is the sum over the batch as it is. A factor B does not belong to "
+            "it, even if G holds a mean over the batch.",
+            "The gradient of β is the sum over the batch as it is. A factor B does not belong to "
+            "it, even if G holds a mean over the batch.",
+            "The sums over the batch are the gradients as they are. A factor B does not belong to "
+            "them, even if G holds a mean over the batch.",
+        ),
     ),
-    Fault(
-        id="beta-gradient-times-b",
-        title="dβ is multiplied by the batch size",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = B\sum_i G_i",
-        right=BETA,
-        explanation="The gradient of β is the sum over the batch as it is. A factor B does not "
-        "belong to it, even if G holds a mean over the batch.",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: _dbeta(t) * t.n},
-    ),
-    Fault(
-        id="parameter-gradients-times-b",
-        title="dγ and dβ are multiplied by the batch size",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = B\sum_i G_i u_i, \quad "
-        r"\frac{\partial Div}{\partial\beta} = B\sum_i G_i",
-        right=BOTH,
-        explanation="The sums over the batch are the gradients as they are. A factor B does not "
-        "belong to them, even if G holds a mean over the batch.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: _dgamma(t) * t.n,
-            "dbeta": lambda t: _dbeta(t) * t.n,
-        },
-    ),
-    Fault(
-        id="all-gradients-times-b",
-        title="all three gradients are multiplied by the batch size",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial z_i} = B\,\frac{\gamma}{s}"
+    fault("all-gradients-times-b", _TIMES_B)(
+        "all three gradients are multiplied by the batch size",
+        DZ_IS + r"B\,\frac{\gamma}{s}"
         r"\left(G_i - \frac1B\sum_j G_j - \frac{u_i}{B}\sum_j G_j u_j\right)",
+        "The backward pass takes G as it is given and must not scale it. What the loss divides by "
+        "is no business of the layer.",
         right=CLOSED,
-        explanation="The backward pass takes G as it is given and must not scale it. What the loss "
-        "divides by is no business of the layer.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: _dgamma(t) * t.n,
-            "dbeta": lambda t: _dbeta(t) * t.n,
-            "dz": lambda t: routes(t) * t.n,
-        },
     ),
-    Fault(
-        id="gamma-gradient-scalar",
-        title="dγ is summed over all axes, giving one number for all features",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_{i,c} G_{ic} u_{ic}",
-        right=GAMMA,
-        explanation="Each feature has a γ of its own, so the sum runs over the batch alone. Give "
-        "the sum its axis.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.g * t.u).sum()},
+    *in_parameters(
+        "scalar",
+        "summed over all axes, giving one number for all features",
+        (GAMMA_IS + r"\sum_{i,c} G_{ic} u_{ic}", BETA_IS + r"\sum_{i,c} G_{ic}"),
+        (lambda t: (t.g * t.u).sum(), lambda t: t.g.sum()),
+        (
+            "Each feature has a γ of its own, so the sum runs over the batch alone. Give the sum "
+            "its axis.",
+            "Each feature has a β of its own, so the sum runs over the batch alone. Give the sum "
+            "its axis.",
+            "Each feature has parameters of its own, so the sums run over the batch alone. Give "
+            "both sums their axis.",
+        ),
+        together="summed over all axes, giving one number each",
     ),
-    Fault(
-        id="beta-gradient-scalar",
-        title="dβ is summed over all axes, giving one number for all features",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = \sum_{i,c} G_{ic}",
-        right=BETA,
-        explanation="Each feature has a β of its own, so the sum runs over the batch alone. Give "
-        "the sum its axis.",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: t.g.sum()},
+    *in_parameters(
+        "not-summed",
+        "not summed over the batch",
+        (GAMMA_IS + "G_i u_i", BETA_IS + "G_i"),
+        (lambda t: in_shape(t, t.g * t.u), lambda t: in_shape(t, t.g)),
+        (
+            "This is one instance's contribution, and γ is shared by all of them. The gradient is "
+            "the sum of the contributions, in the shape of γ.",
+            "This is one instance's contribution, and β is shared by all of them. The gradient is "
+            "the sum of the contributions, in the shape of β.",
+            "These are one instance's contributions, as a derivation for one instance gives them. "
+            "The parameters are shared, so their gradients are the sums over the batch.",
+        ),
     ),
-    Fault(
-        id="parameter-gradients-scalar",
-        title="dγ and dβ are summed over all axes, giving one number each",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_{i,c} G_{ic} u_{ic}, \quad "
-        r"\frac{\partial Div}{\partial\beta} = \sum_{i,c} G_{ic}",
-        right=BOTH,
-        explanation="Each feature has parameters of its own, so the sums run over the batch alone. "
-        "Give both sums their axis.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.g * t.u).sum(), "dbeta": lambda t: t.g.sum()},
+    fault("gamma-gradient-from-input", {"dgamma": lambda t: (t.g * t.z).sum(axis=0)})(
+        "dγ is weighted with the input z in place of u",
+        GAMMA_IS + r"\sum_i G_i z_i",
+        "γ multiplies the normalised value, not the input. Keep u from the forward pass.",
     ),
-    Fault(
-        id="gamma-gradient-not-summed",
-        title="dγ is not summed over the batch",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = G_i u_i",
-        right=GAMMA,
-        explanation="This is one instance's contribution, and γ is shared by all of them. The "
-        "gradient is the sum of the contributions, in the shape of γ.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: in_shape(t, t.g * t.u)},
+    fault(
+        "gamma-gradient-from-centred-input", {"dgamma": lambda t: (t.g * centred(t)).sum(axis=0)}
+    )(
+        "dγ is weighted with z − μ in place of u",
+        GAMMA_IS + r"\sum_i G_i (z_i-\mu_B)",
+        "γ multiplies the value after centring and scaling. The division by √(σ²+ε) is missing.",
     ),
-    Fault(
-        id="beta-gradient-not-summed",
-        title="dβ is not summed over the batch",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = G_i",
-        right=BETA,
-        explanation="This is one instance's contribution, and β is shared by all of them. The "
-        "gradient is the sum of the contributions, in the shape of β.",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: in_shape(t, t.g)},
+    fault("gamma-gradient-from-output", {"dgamma": lambda t: (t.g * t.y).sum(axis=0)})(
+        "dγ is weighted with the output ẑ in place of u",
+        GAMMA_IS + r"\sum_i G_i \hat z_i",
+        "γ multiplies u, the value before scaling and shifting. With γ at one and β at zero the "
+        "two are the same.",
     ),
-    Fault(
-        id="parameter-gradients-not-summed",
-        title="dγ and dβ are not summed over the batch",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = u_i G_i, \quad "
-        r"\frac{\partial Div}{\partial\beta} = G_i",
-        right=BOTH,
-        explanation="These are one instance's contributions, as a derivation for one instance "
-        "gives them. The parameters are shared, so their gradients are the sums over the batch.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: in_shape(t, t.g * t.u),
-            "dbeta": lambda t: in_shape(t, t.g),
-        },
-    ),
-    Fault(
-        id="gamma-gradient-from-input",
-        title="dγ is weighted with the input z in place of u",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i G_i z_i",
-        right=GAMMA,
-        explanation="γ multiplies the normalised value, not the input. Keep u from the forward "
-        "pass.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.g * t.z).sum(axis=0)},
-    ),
-    Fault(
-        id="gamma-gradient-from-centred-input",
-        title="dγ is weighted with z − μ in place of u",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i G_i (z_i-\mu_B)",
-        right=GAMMA,
-        explanation="γ multiplies the value after centring and scaling. The division by √(σ²+ε) is "
-        "missing.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.g * centred(t)).sum(axis=0)},
-    ),
-    Fault(
-        id="gamma-gradient-from-output",
-        title="dγ is weighted with the output ẑ in place of u",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i G_i \hat z_i",
-        right=GAMMA,
-        explanation="γ multiplies u, the value before scaling and shifting. With γ at one and β at "
-        "zero the two are the same.",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.g * t.y).sum(axis=0)},
-    ),
-    Fault(
-        id="gamma-gradient-from-du",
-        title="dγ is taken from ∂Div/∂u in place of G",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma} = \sum_i \gamma G_i u_i",
-        right=GAMMA,
-        explanation="The gradient of γ uses the upstream gradient as it arrives. Multiplied by γ "
-        "it is the gradient with respect to u.",
+    fault("gamma-gradient-from-du", {"dgamma": lambda t: (t.du * t.u).sum(axis=0)})(
+        "dγ is taken from ∂Div/∂u in place of G",
+        GAMMA_IS + r"\sum_i \gamma G_i u_i",
+        "The gradient of γ uses the upstream gradient as it arrives. Multiplied by γ it is the "
+        "gradient with respect to u.",
         anchor="note-4",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: (t.du * t.u).sum(axis=0)},
     ),
-    Fault(
-        id="beta-gradient-from-du",
-        title="dβ is taken from ∂Div/∂u in place of G",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta} = \sum_i \gamma G_i",
-        right=BETA,
-        explanation="β is added after the scaling, so γ does not touch its gradient. Sum the "
-        "upstream gradient as it arrives.",
+    fault("beta-gradient-from-du", {"dbeta": lambda t: t.du.sum(axis=0)})(
+        "dβ is taken from ∂Div/∂u in place of G",
+        BETA_IS + r"\sum_i \gamma G_i",
+        "β is added after the scaling, so γ does not touch its gradient. Sum the upstream "
+        "gradient as it arrives.",
         anchor="note-4",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: t.du.sum(axis=0)},
     ),
 )
 """The mistakes of this module."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from bn_oracle.arrays import Array, to_rows
 
-from bn_diagnosis.faults.common import BETA, DZ, GAMMA, blend, in_shape, over
-from bn_diagnosis.faults.fault import Fault
+from bn_diagnosis.faults.combining import in_parameters
+from bn_diagnosis.faults.common import blend, in_shape, over
+from bn_diagnosis.faults.fault import Fault, fault
+from bn_diagnosis.faults.statements import DIRECT, DZ_IS
 from bn_diagnosis.formulas import Trace, batch_var
 
-DIRECT = (
-    r"\frac{\partial Div}{\partial z_i} = "
-    r"\frac{1}{\sqrt{\sigma_B^2+\epsilon}}\frac{\partial Div}{\partial u_i} + "
-)
 MEAN = r"\mu_c = \frac{1}{NHW}\sum_{n,h,w} z_{nchw}"
 
 
@@ -59,171 +56,120 @@ def _over_images_less_one(t: Trace) -> Array:
     return t.var * (len(t.x) / max(len(t.x) - 1, 1))
 
 
-def _over_images(t: Trace, rows: Array) -> Any:
+def _over_images(t: Trace, rows: Array) -> object:
     return in_shape(t, rows).sum(axis=0)
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault(
-        id="reshape-without-moving-channels",
-        title="images are reshaped to (-1, C) without moving the channel axis",
-        family="training",
-        wrong=r"z_{kc} = x_{flat}[kC + c]",
-        right=r"z_{(n,h,w),c} = x_{nchw}",
-        explanation="A reshape keeps the order in memory, so a column mixes values of different "
-        "channels. SetParameters the channel axis to the end first.",
-        anchor="real-training",
-        killed_by="training.agreement",
-        replaces={"rows": _flat},
+    fault(
+        "reshape-without-moving-channels",
+        {"rows": _flat, "restore": lambda t: t.result.reshape(t.x.shape)},
+    )(
+        "images are reshaped to (-1, C) without moving the channel axis",
+        r"z_{kc} = x_{flat}[kC + c]",
+        "A reshape keeps the order in memory, so a column mixes values of different channels. "
+        "Move the channel axis to the end first.",
     ),
-    Fault(
-        id="reshaped-statistics",
-        title="the statistics are those of x.reshape(-1, C), which mixes the channels",
-        family="training",
-        wrong=r"\mu_c = \frac1B\sum_k x_{flat}[kC + c]",
+    fault(
+        "reshaped-statistics",
+        {"mean": lambda t: _flat(t).mean(axis=0), "var": lambda t: _flat(t).var(axis=0)},
+    )(
+        "the statistics are those of x.reshape(-1, C), which mixes the channels",
+        r"\mu_c = \frac1B\sum_k x_{flat}[kC + c]",
+        "A reshape keeps the order in memory, so a column mixes values of different channels. "
+        "Take the mean and the variance over the axes 0, 2 and 3.",
         right=MEAN,
-        explanation="A reshape keeps the order in memory, so a column mixes values of different "
-        "channels. Take the mean and the variance over the axes 0, 2 and 3.",
-        anchor="real-training",
-        killed_by="training.agreement",
-        replaces={
-            "mean": lambda t: _flat(t).mean(axis=0),
-            "var": lambda t: _flat(t).var(axis=0),
-        },
     ),
-    Fault(
-        id="channels-not-moved-back",
-        title="the results are reshaped to (N, C, H, W) without moving the channel axis back",
-        family="training",
-        wrong=r"\hat z_{nchw} = \hat z_{flat}[nCHW + cHW + hW + w]",
-        right=r"\hat z_{nchw} = \hat z_{(n,h,w),c}",
-        explanation="The rows are right, but the way back only reshapes them. Reshape to "
-        "(N, H, W, C) and move the last axis to the second place.",
-        anchor="real-training",
-        killed_by="training.agreement",
-        replaces={
+    fault(
+        "channels-not-moved-back",
+        {
             "y": lambda t: _not_moved_back(t, t.gamma * t.u + t.beta),
             "infer": lambda t: _not_moved_back(
                 t, t.gamma * ((t.z - t.running_mean) / t.s) + t.beta
             ),
             "dz": lambda t: _not_moved_back(t, over(t.n, t)),
         },
+    )(
+        "the results are reshaped to (N, C, H, W) without moving the channel axis back",
+        r"\hat z_{nchw} = \hat z_{flat}[nCHW + cHW + hW + w]",
+        "The rows are right, but the way back only reshapes them. Reshape to (N, H, W, C) and "
+        "move the last axis to the second place.",
+        right=r"\hat z_{nchw} = \hat z_{(n,h,w),c}",
     ),
-    Fault(
-        id="pixels-as-features",
-        title="each pixel of a channel is normalised by itself, over the images",
-        family="training",
-        wrong=r"\mu_{chw} = \frac1N\sum_n z_{nchw}",
+    fault(
+        "pixels-as-features",
+        {"u": lambda t: _u(t, image=False), "dz": lambda t: _dz(t, image=False)},
+    )(
+        "each pixel of a channel is normalised by itself, over the images",
+        r"\mu_{chw} = \frac1N\sum_n z_{nchw}",
+        "A channel shares its statistics over all images and all places. Treating the places as "
+        "features gives each a mean and a variance of its own.",
         right=MEAN,
-        explanation="A channel shares its statistics over all images and all places. Treating the "
-        "places as features gives each a mean and a variance of its own.",
         anchor="note-11",
-        killed_by="training.agreement",
-        replaces={"u": lambda t: _u(t, image=False), "dz": lambda t: _dz(t, image=False)},
     ),
-    Fault(
-        id="per-image-statistics",
-        title="each image is normalised by itself",
-        family="training",
-        wrong=r"\mu_{nc} = \frac{1}{HW}\sum_{h,w} z_{nchw}",
+    fault(
+        "per-image-statistics",
+        {"u": lambda t: _u(t, image=True), "dz": lambda t: _dz(t, image=True)},
+    )(
+        "each image is normalised by itself",
+        r"\mu_{nc} = \frac{1}{HW}\sum_{h,w} z_{nchw}",
+        "A channel shares its statistics over all images of the batch, too. Statistics an image "
+        "are those of instance normalisation.",
         right=MEAN,
-        explanation="A channel shares its statistics over all images of the batch, too. Statistics "
-        "an image are those of instance normalisation.",
         anchor="note-11",
-        killed_by="training.agreement",
-        replaces={"u": lambda t: _u(t, image=True), "dz": lambda t: _dz(t, image=True)},
     ),
-    Fault(
-        id="spatial-divides-by-images",
-        title="the input gradient divides by the number of images in place of N·H·W",
-        family="backward",
-        wrong=DIRECT + r"\frac{2(z_i-\mu_B)}{N}\frac{\partial Div}{\partial\sigma_B^2} + "
+    fault("spatial-divides-by-images", {"dz": lambda t: over(t.x.shape[0], t)})(
+        "the input gradient divides by the number of images in place of N·H·W",
+        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{N}\frac{\partial Div}{\partial\sigma_B^2} + "
         r"\frac1N\frac{\partial Div}{\partial\mu_B}",
-        right=DZ,
-        explanation="A channel's statistics run over N·H·W values, so that is B in their "
-        "derivatives. The length of the first axis counts the images alone.",
+        "A channel's statistics run over N·H·W values, so that is B in their derivatives. The "
+        "length of the first axis counts the images alone.",
         anchor="real-backward",
-        killed_by="backward.input_gradient",
-        replaces={"dz": lambda t: over(t.x.shape[0], t)},
     ),
-    Fault(
-        id="spatial-divides-by-pixels",
-        title="the input gradient divides by H·W in place of N·H·W",
-        family="backward",
-        wrong=DIRECT + r"\frac{2(z_i-\mu_B)}{HW}\frac{\partial Div}{\partial\sigma_B^2} + "
+    fault(
+        "spatial-divides-by-pixels", {"dz": lambda t: over(_pixels(t) if t.x.ndim > 2 else t.n, t)}
+    )(
+        "the input gradient divides by H·W in place of N·H·W",
+        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{HW}\frac{\partial Div}{\partial\sigma_B^2} + "
         r"\frac{1}{HW}\frac{\partial Div}{\partial\mu_B}",
-        right=DZ,
-        explanation="A channel's statistics run over N·H·W values, so that is B in their "
-        "derivatives. Here the number of images is left out.",
+        "A channel's statistics run over N·H·W values, so that is B in their derivatives. Here "
+        "the number of images is left out.",
         anchor="real-backward",
-        killed_by="backward.input_gradient",
-        replaces={"dz": lambda t: over(_pixels(t) if t.x.ndim > 2 else t.n, t)},
     ),
-    Fault(
-        id="spatial-divisor-precedence",
-        title="a missing parenthesis divides by N and multiplies by H·W",
-        family="backward",
-        wrong=DIRECT + r"\frac{2(z_i-\mu_B)}{N}HW\,\frac{\partial Div}{\partial\sigma_B^2} + "
+    fault("spatial-divisor-precedence", {"dz": lambda t: over(t.x.shape[0] / _pixels(t), t)})(
+        "a missing parenthesis divides by N and multiplies by H·W",
+        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{N}HW\,\frac{\partial Div}{\partial\sigma_B^2} + "
         r"\frac{HW}{N}\frac{\partial Div}{\partial\mu_B}",
-        right=DZ,
-        explanation="In `a / N * H * W` only N divides. Write `a / (N * H * W)`.",
+        "In `a / N * H * W` only N divides. Write `a / (N * H * W)`.",
         anchor="real-backward",
-        killed_by="backward.input_gradient",
-        replaces={"dz": lambda t: over(t.x.shape[0] / _pixels(t), t)},
     ),
-    Fault(
-        id="gamma-gradient-summed-over-images-only",
-        title="dγ is summed over the images, but not over the places",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}",
-        right=GAMMA,
-        explanation="A channel has one γ for all places, so the sum runs over the axes 0, 2 and 3. "
-        "Summed over axis 0 alone, the gradient has the shape (C, H, W).",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={"dgamma": lambda t: _over_images(t, t.g * t.u)},
+    *in_parameters(
+        "summed-over-images-only",
+        "summed over the images, but not over the places",
+        (
+            r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}",
+            r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
+        ),
+        (lambda t: _over_images(t, t.g * t.u), lambda t: _over_images(t, t.g)),
+        (
+            "A channel has one γ for all places, so the sum runs over the axes 0, 2 and 3. Summed "
+            "over axis 0 alone, the gradient has the shape (C, H, W).",
+            "A channel has one β for all places, so the sum runs over the axes 0, 2 and 3. Summed "
+            "over axis 0 alone, the gradient has the shape (C, H, W).",
+            "A channel has one γ and one β for all places, so the sums run over the axes 0, 2 and "
+            "3. Summed over axis 0 alone, both gradients have the shape (C, H, W).",
+        ),
     ),
-    Fault(
-        id="beta-gradient-summed-over-images-only",
-        title="dβ is summed over the images, but not over the places",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
-        right=BETA,
-        explanation="A channel has one β for all places, so the sum runs over the axes 0, 2 and 3. "
-        "Summed over axis 0 alone, the gradient has the shape (C, H, W).",
-        anchor="note-1",
-        killed_by="backward.beta_gradient",
-        replaces={"dbeta": lambda t: _over_images(t, t.g)},
-    ),
-    Fault(
-        id="parameter-gradients-summed-over-images-only",
-        title="dγ and dβ are summed over the images, but not over the places",
-        family="backward",
-        wrong=r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}, \quad "
-        r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
-        right=GAMMA + r", \quad " + BETA,
-        explanation="A channel has one γ and one β for all places, so the sums run over the axes "
-        "0, 2 and 3. Summed over axis 0 alone, both gradients have the shape (C, H, W).",
-        anchor="note-1",
-        killed_by="backward.gamma_gradient",
-        replaces={
-            "dgamma": lambda t: _over_images(t, t.g * t.u),
-            "dbeta": lambda t: _over_images(t, t.g),
-        },
-    ),
-    Fault(
-        id="spatial-bessel-over-images",
-        title="the running variance is corrected by N/(N − 1) in place of B/(B − 1)",
-        family="running",
-        wrong=r"V \leftarrow k\,V + (1-k)\,\frac{N}{N-1}\sigma_B^2",
+    fault(
+        "spatial-bessel-over-images",
+        {"next_var": lambda t: blend(t, t.running_var, _over_images_less_one(t))},
+    )(
+        "the running variance is corrected by N/(N − 1) in place of B/(B − 1)",
+        r"V \leftarrow k\,V + (1-k)\,\frac{N}{N-1}\sigma_B^2",
+        "Bessel's correction counts the values that a variance was taken over, which are N·H·W. "
+        "An interface that keeps the biased variance asks for no correction at all.",
         right=r"V \leftarrow k\,V + (1-k)\,\frac{NHW}{NHW-1}\sigma_B^2",
-        explanation="Bessel's correction counts the values that a variance was taken over, which "
-        "are N·H·W. An interface that keeps the biased variance asks for no correction at all.",
         anchor="note-7",
-        killed_by="running.variance_recurrence",
-        replaces={
-            "next_var": lambda t: blend(t, t.running_var, _over_images_less_one(t)),
-        },
     ),
 )
 """The mistakes of this module."""

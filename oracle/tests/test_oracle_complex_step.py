@@ -79,7 +79,7 @@ def _network() -> tuple[Parameters, Array, Any]:
     return parameters, rng.normal(size=(7, 4)), rng.integers(0, 3, size=7)
 
 
-def _loss(parameters: Parameters, x: Array, labels: Any, activation: str) -> Any:
+def _loss(parameters: Parameters, x: Array, labels: Any, activation: Activation) -> Any:
     return complex_step.network_loss(
         parameters.weights,
         parameters.biases,

@@ -51,8 +51,7 @@ def times_jacobian(record: Forward, grad: ArrayLike) -> Array:
         grad: G = ∂Div/∂ẑ, in the shape of the output.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
     """
     g = upstream_rows(record, grad)
     ones = np.ones(record.batch_size)

@@ -25,14 +25,15 @@ def real_array(name: str, value: ArrayLike, *, copy: bool = True) -> Array:
 
     Raises:
         TypeError: object, complex, string or other non-numeric content.
-        ValueError: NaN or infinite values, or an integer too large for float64.
+        ValueError: NaN or infinite values, or a wider float that overflows.
     """
     if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask
         raise TypeError(f"{name} is a masked array, but must be a plain array of real numbers")
     array = np.asarray(value)
     if array.dtype.kind not in _REAL_KINDS:
         raise TypeError(f"{name} has dtype {array.dtype}, but must be real numbers")
-    result = np.array(array, dtype=np.float64, subok=False, copy=copy or None)
+    with np.errstate(over="ignore"):
+        result = np.array(array, dtype=np.float64, subok=False, copy=copy or None)
     if not np.isfinite(result).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         raise ValueError(f"{name}{list(where)} is {result[where]}, but must be finite")

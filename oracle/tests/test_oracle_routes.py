@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from bn_oracle.arrays import Array, to_rows
-from bn_oracle.backward import backward
+from bn_oracle.backward import backward, upstream_rows
 from bn_oracle.derivations.chains import lecture_chain, paper_chain
 from bn_oracle.derivations.gradient_paths import three_routes
 from bn_oracle.derivations.jacobian import jacobian, times_jacobian
 from bn_oracle.forward import Forward, forward
 
 UNIT = 2.0**-53
+GIVEN = np.ones((7, 3))
 HUGE_VARIANCE_GRADIENT = "a scale of 1e-150, γ = 1e150"
 
 
@@ -169,6 +170,39 @@ def test_a_gradient_of_the_variance_that_overflows_does_not_spoil_the_chains() -
     assert np.array_equal(lecture.d_var, paper.d_var)
     assert np.isfinite(lecture.d_z).all()
     assert np.isfinite(paper.d_x).all()
+
+
+def test_the_papers_extra_term_is_what_the_paper_says_and_not_just_small() -> None:
+    """∂ℓ/∂σ² · Σ −2(x−μ)/m, whose last factor a rounded mean leaves at some units of 1e−17.
+
+    ε makes s² exactly 4, so that (x−μ)/s is exact and no other rounding is in the sum.
+    """
+    seen = 0
+    for seed in range(20):
+        z = np.random.default_rng(seed).uniform(0.0, 1.0, size=(5, 1))
+        var = forward(z, [1.0], [0.0], 1.0).var
+        record = forward(z, [3.0], [0.0], float(4.0 - var[0]))
+        residue = record.centred.sum(axis=0)
+        if record.std[0] != 2.0 or not residue:
+            continue
+        seen += 1
+        chain = paper_chain(record, np.arange(5.0)[:, None])
+        assert chain.d_var * (-2.0 * residue / 5) == pytest.approx(
+            chain.d_mean_vanishing, rel=1e-14
+        )
+    assert seen, "the example shows nothing"
+
+
+def test_the_upstream_gradient_is_read_and_neither_kept_nor_changed() -> None:
+    batch = _batch((4, 3, 5))
+    before = batch.grad.copy()
+    rows = upstream_rows(batch.record, batch.grad)
+    assert not np.shares_memory(upstream_rows(_batch((7, 3)).record, GIVEN), GIVEN)
+    assert np.shares_memory(upstream_rows(_batch((7, 3)).record, GIVEN, copy=False), GIVEN)
+    assert np.array_equal(to_rows(before), rows)
+    assert np.array_equal(rows, lecture_chain(batch.record, batch.grad).d_zhat)
+    backward(batch.record, batch.grad)
+    assert np.array_equal(before, batch.grad)
 
 
 def test_the_routes_have_the_shape_of_the_input_and_add_up() -> None:

@@ -104,12 +104,14 @@ def test_forward_and_all_four_backward_ways_equal_the_rational_ones(name: str) -
 def test_every_sample_with_replacement_averages_to_the_variance(
     population: list[int], size: int
 ) -> None:
-    """E[B/(B−1)·σ_B²] = σ², and E[μ_B] = μ: all M^B samples, in fractions."""
+    """E[B/(B−1)·σ_B²] = σ², E[μ_B] = μ and Var[μ_B] = σ²/B: all M^B samples, in fractions."""
     values = _fractions(population)
     samples = list(product(values, repeat=size))
     expected_biased = _mean([_variance(sample) for sample in samples])
     assert _variance(values) == Fraction(size, size - 1) * expected_biased
-    assert _mean(values) == _mean([_mean(sample) for sample in samples])
+    means = [_mean(sample) for sample in samples]
+    assert _mean(values) == _mean(means)
+    assert _variance(values) / size == _variance(means)
 
     table = np.array([[float(_variance(sample))] for sample in samples])
     assert float(_variance(values)) == pytest.approx(unbiased_variance(table, size)[0], rel=1e-13)

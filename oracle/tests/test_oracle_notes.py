@@ -80,7 +80,7 @@ def test_note_02_the_second_term_of_the_mean_gradient_is_zero_exactly_but_not_in
 
     record = forward(_column(0, 0, 1), [1.0], [0.0], 0.0)
     chain = paper_chain(record, _column(1, 2, 3))
-    at_most = (3 + 3) * 2.0**-53 * np.abs(record.u).max()
+    at_most = (2 * 3 + 3) * 2.0**-53 * np.abs(record.u).max()
     assert abs(chain.d_mean_vanishing[0]) <= at_most * (np.abs(record.u[:, 0]) @ [1, 2, 3]) * (
         1 / record.std[0]
     )

@@ -126,6 +126,62 @@ def test_the_jacobian_is_the_matrix_of_derivatives(one: Symbols) -> None:
             assert _equal(sympy.diff(one.gamma * one.u[i], one.z[j]), entry)
 
 
+def test_the_gradients_two_sums(one: Symbols) -> None:
+    """Σ ∂Div/∂z = 0, and along u and along z only the share of ε is left."""
+    share = one.eps / (one.var + one.eps) * one.sum(one.G, one.u)
+    assert _equal(0, sum(one.d_z))
+    assert _equal(one.gamma / one.s * share, one.sum(one.u, one.d_z))
+    assert _equal(one.gamma * share, one.sum(one.z, one.d_z))
+
+
+def test_the_jacobians_eigenvectors(one: Symbols) -> None:
+    """J·1 = 0, J·u = (γ/s)·(ε/(σ²+ε))·u and J·G = ∂Div/∂z, J differentiated by sympy."""
+    for i in range(one.B):
+        row = [sympy.diff(one.gamma * one.u[i], z) for z in one.z]
+        assert _equal(0, sum(row))
+        assert _equal(
+            one.gamma / one.s * one.eps / (one.var + one.eps) * one.u[i], one.sum(row, one.u)
+        )
+        assert _equal(one.d_z[i], one.sum(row, one.G))
+
+
+def test_the_recovering_parameters_restore_the_input(one: Symbols) -> None:
+    for z, u in zip(one.z, one.u, strict=True):
+        assert _equal(z, one.s * u + one.mean)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_scaled_batch_is_the_same_batch_with_a_scaled_epsilon(one: Symbols, sign: int) -> None:
+    """u(az, a²ε) = sign(a)·u(z, ε) and u(az, ε) = sign(a)·u(z, ε/a²), for a = ±t, t > 0."""
+    t = sympy.symbols("t", positive=True)
+    scaled = {z: sign * t * z for z in one.z}
+
+    def u(i: int, eps: Any) -> Any:
+        return (one.z[i] - one.mean) / sympy.sqrt(one.var + eps)
+
+    for i in range(one.B):
+        for before, after in ((t**2 * one.eps, one.eps), (one.eps, one.eps / t**2)):
+            left, right = u(i, before).subs(scaled, simultaneous=True), sign * u(i, after)
+            assert sympy.simplify(left**2 - right**2) == 0
+            at = {z: (j + 1) ** 2 for j, z in enumerate(one.z)} | {t: 3, one.eps: 2}
+            assert sympy.sign(left.subs(at)) == sympy.sign(right.subs(at)) != 0
+
+
+def test_the_fold_is_inference_alone_and_after_an_affine_layer() -> None:
+    z, w, x, c, gamma, beta, mean = sympy.symbols("z w x c gamma beta mu", real=True)
+    s = sympy.sqrt(sympy.symbols("v", positive=True) + sympy.symbols("epsilon", positive=True))
+    a = gamma / s
+    assert _equal(gamma * (z - mean) / s + beta, a * z + (beta - a * mean))
+    assert _equal(gamma * (w * x + c - mean) / s + beta, a * w * x + (a * (c - mean) + beta))
+
+
+def test_the_ragged_batchs_error_for_general_sizes() -> None:
+    K, B, r, F, L = sympy.symbols("K B r F L", positive=True)
+    N = (K - 1) * B + r
+    mean_of_means, mean = ((K - 1) * F + L) / K, ((K - 1) * B * F + r * L) / N
+    assert _equal(mean_of_means - mean, (1 / K - r / N) * (L - F))
+
+
 def test_counting_the_instances_own_term_twice_is_not_the_derivative(one: Symbols) -> None:
     """The notes' line headed ∂div/∂z_i: a sum over all j, and a direct term for j = i."""
     d_u = [one.gamma * g for g in one.G]

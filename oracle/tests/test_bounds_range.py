@@ -153,16 +153,21 @@ def test_the_range_that_inference_asks(layer: Layer) -> None:
 
     out = range_asked(lambda p: statistics.inference(z, gamma, beta, MEAN, VAR, layer.eps, p))
     assert max(a * max(1.0, size) + layer.beta, s * s) == pytest.approx(out, rel=CLOSE)
-    for index in range(2):
-        fold = range_asked(
-            lambda p, i=index: statistics.fold(gamma, beta, MEAN, VAR, layer.eps, p)[i]
-        )
-        result = abs(layer.beta - layer.gamma / s * -3.0) if index else a
-        assert max(a * 3.0, s * s, result) == pytest.approx(fold, rel=CLOSE)
+    fold = _each(lambda p: statistics.fold(gamma, beta, MEAN, VAR, layer.eps, p), 2)
+    for result, asked in zip((a, abs(layer.beta + 3 * layer.gamma / s)), fold, strict=True):
+        assert max(a * 3.0, s * s, result) == pytest.approx(asked, rel=CLOSE)
     most = layer.n * max(map(abs, layer.g)) * max(1.0, size) * max(1.0, 1 / s)
-    for index in range(3):
-        asked = range_asked(lambda p, i=index: statistics.inference_gradients(z, g, *own, p)[i])
+    for asked in _each(lambda p: statistics.inference_gradients(z, g, *own, p), 3):
         assert max(most * max(1.0, abs(layer.gamma)), s * s) == pytest.approx(asked, rel=CLOSE)
+
+
+def _each(bounds: Callable[[Precision], tuple[Any, ...]], count: int) -> list[float]:
+    """Return the range that each of several bounds asks."""
+
+    def one(index: int) -> Callable[[Precision], Any]:
+        return lambda precision: bounds(precision)[index]
+
+    return [range_asked(one(index)) for index in range(count)]
 
 
 def test_a_mean_or_z_below_one_asks_for_the_slope_itself() -> None:
@@ -216,8 +221,11 @@ def test_inference_is_not_judged_once_the_error_of_the_variance_passes_its_limit
         lambda e: statistics.inference_gradients(z, z, *given, FLOAT64, var_error=e)[0],
         lambda e: statistics.inference_gradients(z, z, *given, FLOAT64, var_error=e)[2],
     ):
-        passed = least(lambda e, bound=bound: bool(np.isinf(bound(e)).all()))
-        assert LIMIT == pytest.approx(passed, rel=CLOSE)
+        assert LIMIT == pytest.approx(_least_unjudged(bound), rel=CLOSE)
+
+
+def _least_unjudged(bound: Callable[[float], Any]) -> float:
+    return least(lambda error: bool(np.isinf(bound(error)).all()))
 
 
 NARROW = Precision("narrow", 2.0**-5, 2.0**-9, 2.0**40)

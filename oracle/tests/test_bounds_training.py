@@ -7,7 +7,7 @@ oracle/tests` (so many examples for each dtype and N), and prints the largest ob
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +50,6 @@ SCALES = {
     "bfloat16": (0, 0, 2, -3, 6, -20, 20),
 }
 """Powers of two by which batches are scaled: 498 is 1e150; the last gives subnormals."""
-EPSILONS = (1e-5, 1e-3, 1.0, 1e-8, 1e-12, 0.1, 10.0, 1e-30, 0.0)
-KINDS = ("random", "integers", "constant", "two values", "one large", "nearly constant")
 
 
 @st.composite
@@ -60,14 +58,15 @@ def columns(draw: st.DrawFn, dtype: str, size: int | None = None) -> Column:
     random = np.random.default_rng(draw(st.integers(0, 999)))
     u, first = random.uniform(-1, 1, n), np.arange(n) == 0
     large, small = draw(st.sampled_from((6, 20))), draw(st.sampled_from((3, 6, 9, 20)))
-    z = {
+    kinds = {
         "random": u,
         "integers": random.integers(-9, 10, n).astype(float),
         "constant": np.full(n, u[0]),
         "two values": np.where(first, 1.0, -1.0),
         "one large": np.where(random.permutation(first), u * 2.0**large, u),
         "nearly constant": 1 + u * 2.0**-small,
-    }[draw(st.sampled_from(KINDS))]
+    }
+    z = kinds[draw(st.sampled_from(sorted(kinds)))]
     # Offsets to 1e12 times the spread.
     z = z + draw(st.sampled_from((0.0, 0.0, 1.0, 1 / 3, 9.7, 1e2, 1e3, 1e5, 1e8, 1e12)))
     z = np.ldexp(z, draw(st.sampled_from(SCALES[dtype])))
@@ -79,13 +78,11 @@ def columns(draw: st.DrawFn, dtype: str, size: int | None = None) -> Column:
         "one-hot": first.astype(float),
         "like z": np.sign(z.astype(float) - z.astype(float).mean()),
     }[draw(st.sampled_from(("random", "random", "ones", "one-hot", "like z")))]
-    eps = draw(st.sampled_from(EPSILONS))
-    wide = dtype == "float64"
+    eps = draw(st.sampled_from((1e-5, 1e-3, 1.0, 1e-8, 1e-12, 0.1, 10.0, 1e-30, 0.0)))
     parameters = (1.0, 1 / 3, -1.7, 0.0, 1e-6, 1e6) if dtype != "float16" else (1.0, 1 / 3, -1.7)
     gamma, beta = (draw(st.sampled_from(parameters)) for _ in range(2))
-    g = _in_dtype(
-        np.ldexp(g, draw(st.sampled_from((0, 0, -30, 30) if wide else (0, 0, -4)))), dtype
-    )
+    powers = (0, 0, -30, 30) if dtype == "float64" else (0, 0, -4)
+    g = _in_dtype(np.ldexp(g, draw(st.sampled_from(powers))), dtype)
     with np.errstate(all="ignore"):
         # Without ε the variance must neither be 0 nor underflow.
         assume(eps > 0 or (z.min() < z.max() and z.astype(float).var() > 0))
@@ -347,44 +344,6 @@ def search(
 def test_every_right_algorithm_stays_within_the_bounds(dtype: str) -> None:
     largest = search(columns(dtype), PRECISIONS[dtype], 150)
     assert {*QUANTITIES, *(f"{name} (one-pass)" for name in QUANTITIES)} == set(largest)
-
-
-def adversarial(dtype: str) -> Iterator[Column]:
-    """Sums that lose half a unit at each addition; pairs and triples that round badly."""
-    unit, one = PRECISIONS[dtype].unit_roundoff, np.ones(1)
-    for n in (8, 32, 128):
-        sums, total = np.ones(n), 1.0
-        for index in range(1, n):  # just below 1, and just below the middle of two numbers
-            spacing = 2 * unit * 2.0 ** np.floor(np.log2(total + 1))
-            sums[index] = 1 - spacing / 2 - unit
-            total = np.floor((total + sums[index]) / spacing) * spacing
-        halves = np.where(np.arange(n) == 0, 1.0, unit)
-        for z in (sums, sums[::-1]):
-            for g in (halves, halves[::-1], np.ones(n)):
-                yield Column(_in_dtype(z, dtype), _in_dtype(g, dtype), 1 / 3, 0.0, 1.0)
-    for seed in range(60):
-        random = np.random.default_rng(seed)
-        z, g = random.uniform(-1, 1, size=(2, 2 + seed % 2))
-        z = z + (0.0, 1.0, 9.7)[seed % 3] * one
-        yield Column(_in_dtype(z, dtype), _in_dtype(g, dtype), -1.7, 1 / 3, (1e-3, 0.1)[seed % 2])
-
-
-REACHED = dict(zip(QUANTITIES, (0.28, 0.07, 0.28, 0.28, 0.34, 0.26, 0.88), strict=True)) | {
-    f"{name} (one-pass)": reached
-    for name, reached in zip(QUANTITIES, (0.08, 0.21, 0.09, 0.09, 0.26, 0.13, 0.88), strict=True)
-}
-"""What observed/bound comes to at least, in each dtype: measured, and rounded down. A bound that is
-wider by more than this leaves room for fails; `test_bounds_formulas.py` holds it exactly."""
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
-def test_adversarial_batches_come_near_the_bounds(dtype: str) -> None:
-    largest: Ratios = {}
-    for column in adversarial(dtype):
-        for name, ratio in measure(column, PRECISIONS[dtype]).items():
-            largest[name] = max(largest.get(name, 0.0), ratio)
-    for name, reached in REACHED.items():
-        assert reached <= largest[name], name
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -154,6 +154,7 @@ def test_initial_weights_have_the_variance_of_one_over_the_inputs() -> None:
     assert [[1.0] * 100, [1.0] * 9] == [gamma.tolist() for gamma in parameters.gammas]
     for zeros in (*parameters.biases, *parameters.betas):
         assert not zeros.any()
+    assert [(1, 1)] == [weight.shape for weight in initialise((1, 1), seed=0).weights]
     again, other = initialise((100, 100, 9, 4), seed=0), initialise((100, 100, 9, 4), seed=1)
     assert np.array_equal(parameters.weights[2], again.weights[2])
     assert not np.array_equal(parameters.weights[2], other.weights[2])
@@ -206,6 +207,7 @@ def test_activations_and_their_slopes(activation: Activation) -> None:
     }[activation]
     assert values == pytest.approx(activate(activation, x).tolist(), rel=1e-15, abs=1e-15)
     assert slopes == slope(activation, x[::2]).tolist()
+    assert np.float64 == activate(activation, x).dtype == slope(activation, x).dtype
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -215,6 +217,8 @@ def test_a_small_step_lowers_the_divergence_by_the_rate_times_the_squared_gradie
     parameters, x, labels = _small()
     seen = training_pass(parameters, x, activation, EPS)
     slopes = gradients(parameters, seen, labels, activation)
+    for name, values in vars(parameters).items():
+        assert [v.shape for v in values] == [v.shape for v in getattr(slopes, name)]
     rate = 1e-6
     stepped = training_pass(sgd_step(parameters, slopes, rate), x, activation, EPS)
     fall = cross_entropy(seen.logits, labels) - cross_entropy(stepped.logits, labels)

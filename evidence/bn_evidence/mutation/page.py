@@ -16,9 +16,9 @@ HEAD = """# Mutation testing
 How strong are the tests of a room? Its package is changed in one place at a time (`+` to `-`, `<`
 to `<=`, a number to the next, an argument to None or left out, a string to another, a condition to
 its opposite), and the tests of the room are run on each *mutant*. A mutant that makes a test fail
-is killed. One that survives shows a line that could be wrong without a test noticing, or it computes
-the same in another way. The tool is mutmut, which runs on each mutant the tests that call the
-changed function, the quickest first.
+is killed. One that survives shows a line that could be wrong without a test noticing, or it
+computes the same in another way. The tool is mutmut, which runs on each mutant the tests that call
+the changed function, the quickest first.
 
     pip install -e '.[test,mutation]'
     python -m bn_evidence.mutation bn_oracle              # about half an hour; writes this page

@@ -94,7 +94,10 @@ def undecorated(source: str) -> str:
         indent = " " * node.col_offset
         applied = node.name
         for decorator in reversed(node.decorator_list):
-            applied = f"{ast.unparse(decorator)}({applied})"
+            text = ast.unparse(decorator)
+            if not isinstance(decorator, ast.Name | ast.Attribute | ast.Call):
+                text = f"({text})"
+            applied = f"{text}({applied})"
         first = node.decorator_list[0].lineno - 1
         assert node.end_lineno is not None
         lines.insert(node.end_lineno, f"{indent}{node.name} = {applied}\n")

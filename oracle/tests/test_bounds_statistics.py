@@ -24,18 +24,18 @@ Ratios = dict[str, float]
 REACHED = {
     "given": {
         "out": 0.29,
-        "slope": 0.17,
-        "intercept": 0.19,
-        "dz": 0.23,
-        "dgamma": 0.12,
+        "slope": 0.23,
+        "intercept": 0.21,
+        "dz": 0.26,
+        "dgamma": 0.13,
         "dbeta": 0.6,
     },
-    "merged": {"mean": 0.07, "var": 0.025, "unbiased": 0.027},
+    "merged": {"mean": 0.068, "var": 0.025, "unbiased": 0.027},
     "population": {"mean": 0.048, "var": 0.019},
 }
-"""What observed/bound at least comes to, as in test_bounds_training.py. Variances and means of
-parts bring errors that two passes hardly make; test_bounds_carried.py lets them be as large as
-their bounds."""
+"""What observed/bound at least comes to: chosen, at about three quarters of what the search reached
+in the least favourable dtype. Parts bring means and variances whose errors two passes keep far
+below their bounds; test_bounds_carried.py lets them be as large as they may."""
 DTYPES = ("float64", "float32", "float16")
 
 
@@ -196,7 +196,7 @@ def test_the_oracles_inference_stays_within_the_bound() -> None:
         bound = bounds_of_inference(layer, PRECISIONS["float64"])["out"]
         return {"out": ratio(got, exact_inference(layer)["out"], bound)}
 
-    assert 0.17 < search(layers("float64"), measure)["out"] <= 1.0
+    assert 0.15 < search(layers("float64"), measure)["out"] <= 1.0
 
 
 @st.composite

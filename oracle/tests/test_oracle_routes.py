@@ -190,17 +190,17 @@ def test_the_papers_extra_term_is_what_the_paper_says_and_not_just_small() -> No
     """
     seen = 0
     for seed in range(20):
-        z = np.random.default_rng(seed).uniform(0.0, 1.0, size=(5, 1))
-        var = forward(z, [1.0], [0.0], 1.0).var
-        record = forward(z, [3.0], [0.0], float(4.0 - var[0]))
+        column = np.random.default_rng(seed).uniform(0.0, 1.0, size=(5, 1))
+        z = np.hstack([column, -column])
+        var = forward(z, [1.0, 1.0], [0.0, 0.0], 1.0).var
+        record = forward(z, [3.0, 1.0], [0.0, 0.0], float(4.0 - var[0]))
         residue = record.centred.sum(axis=0)
-        if record.std[0] != 2.0 or not residue:
+        if record.std[0] != 2.0 or not residue.any():
             continue
         seen += 1
-        chain = paper_chain(record, np.arange(5.0)[:, None])
-        assert chain.d_var * (-2.0 * residue / 5) == pytest.approx(
-            chain.d_mean_vanishing, rel=1e-14
-        )
+        chain = paper_chain(record, np.arange(10.0).reshape(5, 2))
+        expected = chain.d_var * (-2.0 * residue / 5)
+        np.testing.assert_allclose(chain.d_mean_vanishing, expected, rtol=1e-14)
     assert seen, "the example shows nothing"
 
 

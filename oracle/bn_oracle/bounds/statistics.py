@@ -183,14 +183,12 @@ def running(
     unbiased factor B/(B−1) and its product: four.
     """
     four, two = precision.roundings(4), precision.roundings(2)
-    sizes = np.abs(old), np.abs(batch)
-    weights = decay, 1.0 - decay
-    errors = old_error, batch_error
-    bound = four * (sizes[0] + sizes[1]) + 4 * precision.subnormal
-    for weight, size, error in zip(weights, sizes, errors, strict=True):
+    bound = four * (np.abs(old) + np.abs(batch)) + 4 * precision.subnormal
+    for weight, value, error in ((decay, old, old_error), (1.0 - decay, batch, batch_error)):
         # A weight of exactly zero forgets, even an error without bound.
         if weight:
-            bound = bound + weight * (four * size + (1 + 2 * four) * error) + two * error
+            carried = (1 + 2 * four) * error
+            bound = bound + weight * (four * np.abs(value) + carried) + two * error
     return precision.stored(decay * old + (1.0 - decay) * batch, bound)
 
 
@@ -211,7 +209,7 @@ def population(
 
         μ = Σ n_p μ_p / M = Σ z / M        σ² = (1/P) Σ n_p/(n_p−1)·σ_p²
     """
-    counts = np.asarray(sizes, np.float64)[:, None]
+    counts = sizes[:, None]
     total, parts = int(counts.sum()), len(sizes)
     # All at once: M−1 additions and a division. By batches: each mean's own error, a product,
     # P−1 additions and a division. Both together: M+P+2.
@@ -245,7 +243,7 @@ def merged(
         μ = Σ n_p μ_p / B        σ² = Σ n_p σ_p² / B + Σ n_p (μ_p − μ)² / B
     """
     parts = len(sizes)
-    weights = (np.asarray(sizes, np.float64) / np.sum(sizes))[:, None]
+    weights = (sizes / np.sum(sizes))[:, None]
     count = precision.roundings(parts + 6)
     centre = (weights * means).sum(axis=0)
     between = (weights * (means - centre) ** 2).sum(axis=0)

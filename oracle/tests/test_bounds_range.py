@@ -93,11 +93,11 @@ def test_the_range_that_the_forward_pass_asks(layer: Layer) -> None:
     slope = abs(layer.gamma) / layer.s
     parts = slope * max(1.0, m) + abs(layer.gamma) * math.sqrt(n)
     largest_out = float(np.abs(record.out).max())
-    assert squares == pytest.approx(asked("relative_variance"), rel=CLOSE)
-    assert n * m == pytest.approx(asked("mean"), rel=CLOSE)
-    assert squares == pytest.approx(asked("var"), rel=CLOSE)
-    assert max(squares, parts) == pytest.approx(asked("u"), rel=CLOSE)
-    assert max(squares, parts, largest_out) == pytest.approx(asked("out"), rel=CLOSE)
+    assert squares == pytest.approx(asked("relative_variance"), rel=CLOSE, abs=0.0)
+    assert n * m == pytest.approx(asked("mean"), rel=CLOSE, abs=0.0)
+    assert squares == pytest.approx(asked("var"), rel=CLOSE, abs=0.0)
+    assert max(squares, parts) == pytest.approx(asked("u"), rel=CLOSE, abs=0.0)
+    assert max(squares, parts, largest_out) == pytest.approx(asked("out"), rel=CLOSE, abs=0.0)
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
@@ -115,9 +115,11 @@ def test_the_range_that_the_gradients_ask(layer: Layer, power: int) -> None:
 
     steepest = max(s**power, s**-power)
     sums = 2 * n * g * max(1.0, 2 * m)
-    assert sums * max(1.0, abs(layer.gamma)) * steepest == pytest.approx(asked("dz"), rel=CLOSE)
-    assert sums * max(1.0, 1 / s) == pytest.approx(asked("dgamma"), rel=CLOSE)
-    assert n * g == pytest.approx(asked("dbeta"), rel=CLOSE)
+    assert sums * max(1.0, abs(layer.gamma)) * steepest == pytest.approx(
+        asked("dz"), rel=CLOSE, abs=0.0
+    )
+    assert sums * max(1.0, 1 / s) == pytest.approx(asked("dgamma"), rel=CLOSE, abs=0.0)
+    assert n * g == pytest.approx(asked("dbeta"), rel=CLOSE, abs=0.0)
 
     def judges(normal: float) -> bool:
         precision = replace(WIDE, subnormal=normal * 2 * WIDE.unit_roundoff)
@@ -125,7 +127,7 @@ def test_the_range_that_the_gradients_ask(layer: Layer, power: int) -> None:
         return bool(np.isinf(dz).all())
 
     # 1/2^x judges as long as N times the powers of s, and their reciprocals, are normal numbers.
-    assert 1 / (n * steepest) == pytest.approx(least(judges), rel=CLOSE)
+    assert 1 / (n * steepest) == pytest.approx(least(judges), rel=CLOSE, abs=0.0)
 
 
 def test_nothing_is_judged_backwards_that_was_not_judged_forwards() -> None:
@@ -152,13 +154,15 @@ def test_the_range_that_inference_asks(layer: Layer) -> None:
     own = (gamma, MEAN, VAR, layer.eps)
 
     out = range_asked(lambda p: statistics.inference(z, gamma, beta, MEAN, VAR, layer.eps, p))
-    assert max(a * max(1.0, size) + layer.beta, s * s) == pytest.approx(out, rel=CLOSE)
+    assert max(a * max(1.0, size) + layer.beta, s * s) == pytest.approx(out, rel=CLOSE, abs=0.0)
     fold = _each(lambda p: statistics.fold(gamma, beta, MEAN, VAR, layer.eps, p), 2)
     for result, asked in zip((a, abs(layer.beta + 3 * layer.gamma / s)), fold, strict=True):
-        assert max(a * 3.0, s * s, result) == pytest.approx(asked, rel=CLOSE)
+        assert max(a * 3.0, s * s, result) == pytest.approx(asked, rel=CLOSE, abs=0.0)
     most = layer.n * max(map(abs, layer.g)) * max(1.0, size) * max(1.0, 1 / s)
     for asked in _each(lambda p: statistics.inference_gradients(z, g, *own, p), 3):
-        assert max(most * max(1.0, abs(layer.gamma)), s * s) == pytest.approx(asked, rel=CLOSE)
+        assert max(most * max(1.0, abs(layer.gamma)), s * s) == pytest.approx(
+            asked, rel=CLOSE, abs=0.0
+        )
 
 
 def _each(bounds: Callable[[Precision], tuple[Any, ...]], count: int) -> list[float]:
@@ -179,11 +183,11 @@ def test_a_mean_or_z_below_one_asks_for_the_slope_itself() -> None:
         lambda p: statistics.fold(5 * ONE, 0 * ONE, tenth, ONE, 0.25, p)[0],
         lambda p: statistics.fold(5 * ONE, 0 * ONE, tenth, ONE, 0.25, p)[1],
     ):
-        assert a == pytest.approx(range_asked(bound), rel=CLOSE)
+        assert a == pytest.approx(range_asked(bound), rel=CLOSE, abs=0.0)
     asked = range_asked(
         lambda p: statistics.inference_gradients(z, 7 * z / 0.1, ONE, tenth, ONE, 0.25, p)[1]
     )
-    assert 7.0 == pytest.approx(asked, rel=CLOSE)
+    assert 7.0 == pytest.approx(asked, rel=CLOSE, abs=0.0)
 
 
 def test_the_variance_given_must_itself_fit() -> None:
@@ -192,7 +196,7 @@ def test_the_variance_given_must_itself_fit() -> None:
         lambda p: statistics.inference(0 * ONE[:, None], ONE, 0 * ONE, 0 * ONE, huge, 1.0, p),
         lambda p: statistics.fold(ONE, 0 * ONE, 0 * ONE, huge, 1.0, p)[0],
     ):
-        assert 1e9 + 1 == pytest.approx(range_asked(bound), rel=CLOSE)
+        assert 1e9 + 1 == pytest.approx(range_asked(bound), rel=CLOSE, abs=0.0)
 
 
 @pytest.mark.parametrize("algorithm", ["stable", "one-pass"])
@@ -206,7 +210,7 @@ def test_nothing_is_judged_once_the_error_of_the_variance_passes_its_limit(
 
     w = least(lambda w: bool(np.isinf(coarse(w).out).all()), low=-50.0, high=-5.0)
     assert np.isinf(coarse(w).u).all()
-    assert LIMIT == pytest.approx(coarse(w).relative_variance[0], rel=CLOSE)
+    assert LIMIT == pytest.approx(coarse(w).relative_variance[0], rel=CLOSE, abs=0.0)
     assert np.isfinite(coarse(w).var).all(), "the variance itself is bounded all the same"
 
 
@@ -221,7 +225,7 @@ def test_inference_is_not_judged_once_the_error_of_the_variance_passes_its_limit
         lambda e: statistics.inference_gradients(z, z, *given, FLOAT64, var_error=e)[0],
         lambda e: statistics.inference_gradients(z, z, *given, FLOAT64, var_error=e)[2],
     ):
-        assert LIMIT == pytest.approx(_least_unjudged(bound), rel=CLOSE)
+        assert LIMIT == pytest.approx(_least_unjudged(bound), rel=CLOSE, abs=0.0)
 
 
 def _least_unjudged(bound: Callable[[float], Any]) -> float:
@@ -310,7 +314,7 @@ def test_a_result_that_is_stored_rounds_once_more(name: str) -> None:
     plain = bound(WIDE)
     stored = bound(replace(WIDE, storage=NARROW))
     assert plain.shape == stored.shape
-    assert plain + (size + plain) / 32 + 2.0**-10 == pytest.approx(stored, rel=1e-12)
+    assert plain + (size + plain) / 32 + 2.0**-10 == pytest.approx(stored, rel=1e-12, abs=0.0)
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -322,4 +326,4 @@ def test_what_does_not_fit_into_storage_is_not_judged(name: str) -> None:
         narrow = replace(NARROW, largest=limit)
         return bool(np.isfinite(bound(replace(WIDE, storage=narrow))).all())
 
-    assert largest == pytest.approx(least(judges), rel=CLOSE)
+    assert largest == pytest.approx(least(judges), rel=CLOSE, abs=0.0)

@@ -184,7 +184,7 @@ def test_a_network_by_hand() -> None:
     seen = training_pass(parameters, [[-1.0], [1.0], [3.0], [-3.0]], "relu", 4.0)
     u = np.array([-1.0, 1.0, 3.0, -3.0]) / 3.0
     assert [0.0, 2.0, 4.0, -2.0] == seen.records[0].rows[:, 0].tolist()
-    assert np.maximum(2 * u - 1, 0) * 3 + 5 == pytest.approx(seen.logits[:, 0], rel=1e-15)
+    assert np.maximum(2 * u - 1, 0) * 3 + 5 == pytest.approx(seen.logits[:, 0], rel=1e-15, abs=0.0)
     assert [[[-1.0], [1.0], [3.0], [-3.0]], [[0.0], [0.0], [1.0], [0.0]]] == [
         array.tolist() for array in seen.inputs
     ]
@@ -225,7 +225,7 @@ def test_a_small_step_lowers_the_divergence_by_the_rate_times_the_squared_gradie
     everything = (*slopes.weights, *slopes.biases, *slopes.gammas, *slopes.betas)
     squared = sum(float((each**2).sum()) for each in everything)
     # The next term of the series is of relative size rate times a curvature.
-    assert fall == pytest.approx(rate * squared, rel=1e-3)
+    assert fall == pytest.approx(rate * squared, rel=1e-3, abs=0.0)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -269,16 +269,18 @@ def test_each_instances_logits_are_shifted_by_their_own_maximum() -> None:
     """One maximum for all would leave log 0 for the second instance."""
     logits, labels = np.array([[1000.0, 999.0], [-1000.0, -1001.0]]), [0, 1]
     rest = np.log1p(np.exp(-1.0))
-    assert rest + 0.5 == pytest.approx(cross_entropy(logits, labels), rel=1e-15)
+    assert rest + 0.5 == pytest.approx(cross_entropy(logits, labels), rel=1e-15, abs=0.0)
 
     parameters = initialise((3, 2, 2), seed=0)
     seen = replace(training_pass(parameters, np.eye(3)[:2], "tanh", EPS), logits=logits)
     odds = 1 / (1 + np.e)
     by_bias = gradients(parameters, seen, labels, "tanh").biases[-1]
-    assert [(-odds + 1 - odds) / 2, (odds - 1 + odds) / 2] == pytest.approx(by_bias, rel=1e-15)
+    assert [(-odds + 1 - odds) / 2, (odds - 1 + odds) / 2] == pytest.approx(
+        by_bias, rel=1e-15, abs=0.0
+    )
 
 
 def test_cross_entropy_survives_large_logits() -> None:
     assert 0.0 == cross_entropy([[1000.0, -1000.0]], [0])
     assert 2000.0 == cross_entropy([[1000.0, -1000.0]], [1])
-    assert np.log(2) == pytest.approx(cross_entropy([[3.0, 3.0]], [1]), rel=1e-15)
+    assert np.log(2) == pytest.approx(cross_entropy([[3.0, 3.0]], [1]), rel=1e-15, abs=0.0)

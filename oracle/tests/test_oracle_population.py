@@ -36,7 +36,7 @@ def test_a_batch_split_over_devices_merges_to_the_whole_batchs_statistics(
     rounding = 8 * UNIT * np.abs(z).max()
     assert np.abs(whole.mean - merged.mean).max() <= rounding
     allowed = 100 * UNIT + 2 * rounding / np.sqrt(whole.var.min())
-    assert whole.var == pytest.approx(merged.biased_variance, rel=allowed)
+    assert whole.var == pytest.approx(merged.biased_variance, rel=allowed, abs=0.0)
 
 
 def test_moments_know_both_variances() -> None:
@@ -76,7 +76,7 @@ def test_the_running_average_has_a_closed_form(convention: Convention, decay: fl
     means = np.array([record.mean for record in records])
     variances = np.array([batch_variance(record, convention) for record in records])
     assert mean == pytest.approx(after(start[0], means, decay), rel=1e-14, abs=1e-15)
-    assert var == pytest.approx(after(start[1], variances, decay), rel=1e-14)
+    assert var == pytest.approx(after(start[1], variances, decay), rel=1e-14, abs=0.0)
 
 
 def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> None:
@@ -87,12 +87,14 @@ def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> 
         mean, var = update(mean, var, record, cumulative_decay(seen), TORCH)
     expected = np.mean([record.mean for record in records], axis=0)
     assert expected == pytest.approx(mean, rel=1e-13, abs=1e-15)
-    assert np.mean([r.var * 5 / 4 for r in records], axis=0) == pytest.approx(var, rel=1e-14)
+    assert np.mean([r.var * 5 / 4 for r in records], axis=0) == pytest.approx(
+        var, rel=1e-14, abs=0.0
+    )
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.99, 1.0])
 def test_the_running_averages_weights_sum_to_one(decay: float) -> None:
-    assert 1.0 == pytest.approx(weights(50, decay).sum(), rel=1e-14)
+    assert 1.0 == pytest.approx(weights(50, decay).sum(), rel=1e-14, abs=0.0)
     assert [1.0] == weights(0, decay).tolist()
 
 

@@ -30,8 +30,11 @@ and why in `survivors.toml`; the figures in `results/`. The work is done in a fo
 
 What is not mutated: code outside functions (constants, tables of conventions, fields of classes),
 annotations, and docstrings. mutmut leaves decorated functions alone; in the copy that it works on,
-a decorator is applied below its function, so that they are mutated, too. Tests that need PyTorch
-are left out: their statements have to hold without it, and their time is not affordable.
+a decorator is applied below its function, so that they are mutated, too.
+
+What is not run: tests that need PyTorch, and tests that take longer than a second, most of them
+random searches, for a survivor costs the time of every test that calls it. What they alone would
+kill counts as survived.
 """
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from bn_oracle import arrays
 from bn_oracle.arrays import Array, to_rows
 from bn_oracle.backward import backward, upstream_rows
 from bn_oracle.derivations.chains import lecture_chain, paper_chain
@@ -214,6 +215,13 @@ def test_the_upstream_gradient_is_read_and_neither_kept_nor_changed() -> None:
     assert np.array_equal(rows, lecture_chain(batch.record, batch.grad).d_zhat)
     backward(batch.record, batch.grad)
     assert np.array_equal(before, batch.grad)
+
+
+def test_arguments_are_copied_unless_they_may_be_shared() -> None:
+    for copied in (arrays.real_array("x", GIVEN), arrays.same_shape("x", GIVEN, GIVEN.shape)):
+        assert not np.shares_memory(copied, GIVEN)
+    assert GIVEN is arrays.real_array("x", GIVEN, copy=False)
+    assert GIVEN is arrays.same_shape("x", GIVEN, GIVEN.shape, copy=False)
 
 
 def test_the_routes_have_the_shape_of_the_input_and_add_up() -> None:

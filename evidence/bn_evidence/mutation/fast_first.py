@@ -1,4 +1,4 @@
-"""A pytest plugin for mutmut's folder: quick tests first, as one failure ends a run; slow ones never.
+"""A pytest plugin for mutmut's folder: quick tests first, for one failure ends a run; no slow ones.
 
 A mutant that survives costs the time of all tests that call it, and the few slow ones are most of
 that. What a search of some seconds alone would kill counts as survived.

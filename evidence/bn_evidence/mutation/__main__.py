@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from bn_evidence.mutation.outcome import KILLED, TIMED_OUT, collect, save, saved
@@ -15,8 +16,13 @@ from bn_evidence.mutation.page import PAGE, page
 from bn_evidence.mutation.workshop import Target, furnish, targets
 
 MUTMUT = (str(Path(sys.executable).with_name("mutmut")),)
-THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""mutmut forks after NumPy is imported: threads would not survive it."""
+SETTINGS = {
+    # mutmut forks after NumPy is imported: threads would not survive it.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Each mutant starts pytest anew; the plugins of other packages are not needed for it.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+}
 
 
 def main() -> None:
@@ -38,9 +44,9 @@ def main() -> None:
             [*MUTMUT, "run", "--max-children", str(chosen.processes), *names],
             cwd=folder,
             check=True,
-            env=os.environ | THREADS,
+            env=os.environ | SETTINGS,
         )
-    save(collect(target, folder, MUTMUT))
+    save(collect(target, folder, f"mutmut {version('mutmut')}"))
     PAGE.write_text(page(saved()), encoding="utf-8")
     print(f"\nwritten: {PAGE}")
 

@@ -6,6 +6,7 @@ that. What a search of some seconds alone would kill counts as survived.
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -29,3 +30,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
         (item for item in items if item.nodeid not in slow),
         key=lambda item: took.get(item.nodeid, 0.0),
     )
+
+
+def pytest_sessionfinish() -> None:
+    """Hide what is loaded from the collector, which pytest runs twice at the end of each mutant."""
+    gc.freeze()

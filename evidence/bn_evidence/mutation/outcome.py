@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import json
 import re
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,51 +51,63 @@ class Outcome:
     modules: tuple[Module, ...]
 
 
-def collect(target: Target, folder: Path, mutmut: Sequence[str]) -> Outcome:
-    """Read what mutmut left in `folder`, which only mutmut can turn into differences."""
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [*mutmut, *arguments], cwd=folder, check=True, capture_output=True, text=True
-        )
-        return done.stdout
-
+def collect(target: Target, folder: Path, tool: str) -> Outcome:
+    """Read what mutmut left in `folder`: an exit code a mutant, and the mutants' source."""
     modules = []
     for file in sorted((folder / "mutants" / target.package).rglob("*.meta")):
+        source = file.with_suffix("")
+        name = source.relative_to(folder / "mutants").as_posix()
+        dotted = name.removesuffix(".py").replace("/", ".")
         codes = json.loads(file.read_text("utf-8"))["exit_code_by_key"]
-        if not codes:
-            continue
-        lived = [name for name, code in codes.items() if code not in KILLED | TIMED_OUT | NOT_RUN]
-        name = file.relative_to(folder / "mutants").as_posix().removesuffix(".meta")
-        timed_out, not_run = (
-            sum(code in kind for code in codes.values()) for kind in (TIMED_OUT, NOT_RUN)
-        )
-        killed = len(codes) - timed_out - not_run - len(lived)
-        survivors = tuple(survivor(each, run("show", each)) for each in lived)
-        modules.append(Module(name, len(codes), killed, timed_out, not_run, survivors))
+        pairs = mutants(source.read_text("utf-8"))
+        found = {mutant: codes.get(f"{dotted}.{mutant}") for mutant in pairs}
+        if found:
+            timed_out, not_run = (
+                sum(code in kind for code in found.values()) for kind in (TIMED_OUT, NOT_RUN)
+            )
+            lived = [m for m, code in found.items() if code not in KILLED | TIMED_OUT | NOT_RUN]
+            killed = len(found) - timed_out - not_run - len(lived)
+            survivors = tuple(survivor(dotted, mutant, *pairs[mutant]) for mutant in lived)
+            modules.append(Module(name, len(found), killed, timed_out, not_run, survivors))
     stats = json.loads((folder / "mutants" / "mutmut-stats.json").read_text("utf-8"))
-    tool = run("--version").strip().replace(", version", "")
     return Outcome(target.package, tool, len(stats["duration_by_test"]), tuple(modules))
 
 
-def survivor(name: str, difference: str) -> Survivor:
-    """Return the survivor of mutmut's name, with the lines that differ.
+def mutants(source: str) -> dict[str, tuple[list[str], list[str]]]:
+    """Return each mutant's name, the lines of the function it is made of, and its own.
 
-    mutmut writes `package.module.x_function__mutmut_3`, or xǁClassǁmethod for a method.
+    mutmut writes x_function__mutmut_orig, x_function__mutmut_1, … one below the other.
     """
-    module, _, mangled = name.rpartition(".")
-    function = re.sub(r"__mutmut_\d+$", "", mangled).removeprefix("x")
+    lines = source.splitlines()
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and "__mutmut_" in node.name
+    ]
+    whole = {
+        node.name: [
+            lines[node.lineno - 1].replace(node.name, ""),
+            *lines[node.lineno : node.end_lineno],
+        ]
+        for node in sorted(nodes, key=lambda node: node.lineno)
+    }
+    return {
+        name: (whole[re.sub(r"_mutmut_\d+$", "_mutmut_orig", name)], body)
+        for name, body in whole.items()
+        if not name.endswith("_orig")
+    }
+
+
+def survivor(module: str, mutant: str, original: list[str], changed: list[str]) -> Survivor:
+    """Return the survivor with the lines that differ; a method is written xǁClassǁmethod."""
+    function = re.sub(r"__mutmut_\d+$", "", mutant).removeprefix("x")
     function = function.strip("ǁ").replace("ǁ", ".") if "ǁ" in function else function[1:]
-    lines = difference.splitlines()
+    lines = list(difflib.unified_diff(original, changed, lineterm="", n=0))[2:]
 
-    def changed(sign: str) -> str:
-        return " ".join(
-            " ".join(line[1:].split())
-            for line in lines
-            if line.startswith(sign) and not line.startswith(sign * 3)
-        )
+    def those(sign: str) -> str:
+        return " ".join(" ".join(line[1:].split()) for line in lines if line.startswith(sign))
 
-    return Survivor(f"{module}.{function}", changed("-"), changed("+"))
+    return Survivor(f"{module}.{function}", those("-"), those("+"))
 
 
 def save(outcome: Outcome) -> None:

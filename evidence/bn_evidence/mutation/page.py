@@ -52,8 +52,10 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def share(modules: Sequence[Module]) -> float:
-    """Return the share of mutants that tests killed, a test that never ends counted as a kill."""
-    return sum(m.killed + m.timed_out for m in modules) / sum(m.mutants for m in modules)
+    """Return the share of the mutants run that were killed, a test that never ends counted in."""
+    return sum(m.killed + m.timed_out for m in modules) / sum(
+        m.mutants - m.not_run for m in modules
+    )
 
 
 def _section(outcome: Outcome, classes: dict[str, str], known: dict[tuple[str, str], str]) -> str:
@@ -62,7 +64,7 @@ def _section(outcome: Outcome, classes: dict[str, str], known: dict[tuple[str, s
         "",
         f"{outcome.tool}; {outcome.tests} tests.",
         "",
-        "| module | mutants | killed | of these by time | survived | not run | killed, % |",
+        "| module | mutants | killed | of these by time | survived | not run | killed of run, % |",
         "|---|---|---|---|---|---|---|",
         *(_row(f"`{module.name}`", [module]) for module in outcome.modules),
         _row("**all**", outcome.modules),
@@ -89,7 +91,9 @@ def _row(name: str, modules: Sequence[Module]) -> str:
         sum(len(module.survivors) for module in modules),
         sum(module.not_run for module in modules),
     ]
-    return f"| {name} | {' | '.join(map(str, figures))} | {100 * share(modules):.1f} |"
+    run = any(module.mutants > module.not_run for module in modules)
+    percent = f"{100 * share(modules):.1f}" if run else "–"
+    return f"| {name} | {' | '.join(map(str, figures))} | {percent} |"
 
 
 def _item(each: Survivor) -> str:

@@ -30,7 +30,7 @@ def main() -> None:
     known = targets()
     parser = argparse.ArgumentParser(prog="python -m bn_evidence.mutation", description=__doc__)
     parser.add_argument("target", choices=known)
-    parser.add_argument("--again", action="store_true", help="only those that survived last time")
+    parser.add_argument("--again", action="store_true", help="those that are not killed yet, again")
     parser.add_argument("--page", action="store_true", help="run nothing; read the folder again")
     parser.add_argument("--folder", type=Path, help="where to work; default: one in the system's")
     parser.add_argument("--processes", type=int, default=1)

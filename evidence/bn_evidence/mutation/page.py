@@ -21,12 +21,15 @@ computes the same in another way. The tool is mutmut, which runs on each mutant 
 the changed function, the quickest first.
 
     pip install -e '.[test,mutation]'
-    python -m bn_evidence.mutation bn_oracle              # about half an hour; writes this page
-    python -m bn_evidence.mutation bn_oracle --again      # only those that survived last time
+    python -m bn_evidence.mutation bn_oracle              # runs, and writes this page
+    python -m bn_evidence.mutation bn_oracle --again      # those that are not killed yet, again
 
 Targets, the modules of each and the tests are in `bn_evidence/mutation/targets.toml`; what survived
 and why in `survivors.toml`; the figures in `results/`. The work is done in a folder of its own
-(`--folder`), never in the sources.
+(`--folder`), never in the sources. On a busy machine with one process, 0.4 to 1.8 mutants a second
+were seen. A run that is interrupted goes on where it stopped, and a mutant once killed is run again
+only when its function changes: so the figures below are of several states of the tests, the last
+of which every survivor was run on.
 
 What is not mutated: code outside functions (constants, tables of conventions, fields of classes),
 annotations, and docstrings. mutmut leaves decorated functions alone; in the copy that it works on,

@@ -25,14 +25,15 @@ def real_array(name: str, value: ArrayLike, *, copy: bool = True) -> Array:
 
     Raises:
         TypeError: object, complex, string or other non-numeric content.
-        ValueError: NaN or infinite values, or an integer too large for float64.
+        ValueError: NaN or infinite values, or a wider float that overflows.
     """
     if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask
         raise TypeError(f"{name} is a masked array, but must be a plain array of real numbers")
     array = np.asarray(value)
     if array.dtype.kind not in _REAL_KINDS:
         raise TypeError(f"{name} has dtype {array.dtype}, but must be real numbers")
-    result = np.array(array, dtype=np.float64, subok=False, copy=copy or None)
+    with np.errstate(over="ignore"):
+        result = np.array(array, dtype=np.float64, subok=False, copy=copy or None)
     if not np.isfinite(result).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         raise ValueError(f"{name}{list(where)} is {result[where]}, but must be finite")
@@ -67,17 +68,29 @@ def same_shape(name: str, value: ArrayLike, shape: tuple[int, ...], *, copy: boo
     return array
 
 
-def per_feature(name: str, value: ArrayLike, features: int) -> Array:
+def per_feature(name: str, value: ArrayLike, features: int | None = None) -> Array:
     """Return one number a feature, shape (C,); (1, C) and (1, C, 1, 1) are flattened.
+
+    `features` is C; None takes as many as there are.
 
     Raises:
         TypeError: see `real_array`.
         ValueError: not exactly one number a feature.
     """
     array = real_array(name, value)
-    if array.size != features or max(array.shape, default=1) != features:
-        raise ValueError(f"{name} has shape {array.shape}, but must have shape ({features},)")
-    return array.reshape(features)
+    count = array.size if features is None else features
+    if array.size != count or max(array.shape, default=1) != count:
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape ({count},)")
+    return array.reshape(count)
+
+
+def not_negative(name: str, array: Array) -> Array:
+    """Return `array`, or raise ValueError that names its least element if that is negative."""
+    where = np.unravel_index(int(np.argmin(array)), array.shape)
+    if array[where] < 0:
+        index = [int(i) for i in where]
+        raise ValueError(f"{name}{index} is {array[where]}, but must not be negative")
+    return array
 
 
 def scalar(name: str, value: Any, low: float, high: float = math.inf) -> float:

@@ -33,10 +33,26 @@ class Gradients:
     """∂Div/∂β, (C,): summed over the batch."""
 
 
-def upstream_rows(record: Forward, grad: ArrayLike) -> Array:
-    """Return the upstream gradient as rows (B, C); raises as `backward` does."""
-    upstream = arrays.same_shape("grad", grad, record.out.shape)
+def upstream_rows(record: Forward, grad: ArrayLike, *, copy: bool = True) -> Array:
+    """Return the upstream gradient as rows (B, C); without `copy` perhaps the caller's own array.
+
+    Raises:
+        TypeError: `grad` is not made of real numbers.
+        ValueError: `grad` has another shape than the output, or is not finite.
+    """
+    upstream = arrays.same_shape("grad", grad, record.out.shape, copy=copy)
     return arrays.to_rows(upstream, record.channel_axis)
+
+
+def closed_form(record: Forward, g: Array) -> tuple[Array, Array, Array]:
+    """Return ∂Div/∂z as rows (B, C), ∂Div/∂γ and ∂Div/∂β (C,), of upstream rows g (B, C)."""
+    size = record.batch_size
+    dbeta = np.add.reduce(g, axis=0)
+    dgamma = np.einsum("bc,bc->c", g, record.u)
+    rows = g - dbeta / size
+    rows -= record.u * (dgamma / size)
+    rows *= record.gamma / record.std
+    return rows, dgamma, dbeta
 
 
 def backward(record: Forward, grad: ArrayLike) -> Gradients:
@@ -47,16 +63,8 @@ def backward(record: Forward, grad: ArrayLike) -> Gradients:
         grad: G = ∂Div/∂ẑ, in the shape of the output.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
     """
     # Read only, so that no copy is needed.
-    upstream = arrays.same_shape("grad", grad, record.out.shape, copy=False)
-    g = arrays.to_rows(upstream, record.channel_axis)
-    size = record.batch_size
-    dbeta = np.add.reduce(g, axis=0)
-    dgamma = np.einsum("bc,bc->c", g, record.u)
-    rows = g - dbeta / size
-    rows -= record.u * (dgamma / size)
-    rows *= record.gamma / record.std
+    rows, dgamma, dbeta = closed_form(record, upstream_rows(record, grad, copy=False))
     return Gradients(arrays.from_rows(rows, record.out.shape, record.channel_axis), dgamma, dbeta)

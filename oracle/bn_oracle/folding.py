@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from bn_oracle import arrays
 from bn_oracle.arrays import Array
 from bn_oracle.forward import Forward
-from bn_oracle.inference import fold
+from bn_oracle.inference import denominator
 
 
 def fold_linear(
@@ -91,10 +91,10 @@ def _folded(
 ) -> tuple[Array, Array]:
     outputs = weight.shape[0]
     offset = np.zeros(outputs) if bias is None else arrays.per_feature("bias", bias, outputs)
-    # c − μ before the product with a: folded the other way round, ac and aμ may cancel.
     centre = arrays.per_feature("mean", mean, outputs)
-    slope, _ = fold(gamma, beta, centre, var, eps)
     shift = arrays.per_feature("beta", beta, outputs)
+    slope = arrays.per_feature("gamma", gamma, outputs) / denominator(var, outputs, eps)
+    # c − μ before the product with a: folded the other way round, ac and aμ may cancel.
     return weight * slope.reshape(-1, *[1] * (weight.ndim - 1)), slope * (offset - centre) + shift
 
 

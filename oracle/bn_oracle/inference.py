@@ -47,13 +47,10 @@ def infer(
             both are zero.
     """
     batch = arrays.batch("z", z, channel_axis)
-    features = batch.shape[channel_axis]
-    scale = arrays.per_feature("gamma", gamma, features)
-    shift = arrays.per_feature("beta", beta, features)
-    centre = arrays.per_feature("mean", mean, features)
-    std = denominator(arrays.per_feature("var", var, features), eps)
-    rows = scale * ((arrays.to_rows(batch, channel_axis) - centre) / std) + shift
-    return arrays.from_rows(rows, batch.shape, channel_axis)
+    u, std = _normalise(batch, mean, var, eps, channel_axis)
+    scale = arrays.per_feature("gamma", gamma, std.size)
+    shift = arrays.per_feature("beta", beta, std.size)
+    return arrays.from_rows(scale * u + shift, batch.shape, channel_axis)
 
 
 @dataclass(frozen=True)
@@ -94,13 +91,9 @@ def infer_backward(
         ValueError: as `infer`, or `grad` has another shape than `z`.
     """
     batch = arrays.batch("z", z, channel_axis)
-    features = batch.shape[channel_axis]
-    scale = arrays.per_feature("gamma", gamma, features)
-    centre = arrays.per_feature("mean", mean, features)
-    std = denominator(arrays.per_feature("var", var, features), eps)
+    u, std = _normalise(batch, mean, var, eps, channel_axis)
+    slope = arrays.per_feature("gamma", gamma, std.size) / std
     g = arrays.to_rows(arrays.same_shape("grad", grad, batch.shape), channel_axis)
-    u = (arrays.to_rows(batch, channel_axis) - centre) / std
-    slope = scale / std
     dgamma, dbeta = np.einsum("bc,bc->c", g, u), g.sum(axis=0)
     return InferenceGradients(
         dz=arrays.from_rows(slope * g, batch.shape, channel_axis),
@@ -120,25 +113,33 @@ def fold(
         TypeError: an argument is not made of real numbers.
         ValueError: as `infer`.
     """
-    centre = arrays.real_array("mean", mean).reshape(-1)
-    features = centre.size
-    scale = arrays.per_feature("gamma", gamma, features)
-    shift = arrays.per_feature("beta", beta, features)
-    slope = scale / denominator(arrays.per_feature("var", var, features), eps)
+    centre = arrays.per_feature("mean", mean)
+    scale = arrays.per_feature("gamma", gamma, centre.size)
+    shift = arrays.per_feature("beta", beta, centre.size)
+    slope = scale / denominator(var, centre.size, eps)
     return slope, shift - slope * centre
 
 
-def denominator(var: Array, eps: float) -> Array:
-    """Return √(σ²+ε), (C,).
+def _normalise(
+    batch: Array, mean: ArrayLike, var: ArrayLike, eps: float, channel_axis: int
+) -> tuple[Array, Array]:
+    """Return u = (z−μ)/s as rows (B, C), and s (C,)."""
+    features = batch.shape[channel_axis]
+    centre = arrays.per_feature("mean", mean, features)
+    std = denominator(var, features, eps)
+    return (arrays.to_rows(batch, channel_axis) - centre) / std, std
+
+
+def denominator(var: ArrayLike, features: int, eps: float) -> Array:
+    """Return s = √(σ²+ε), (C,).
 
     Raises:
-        ValueError: a negative variance or ε, or both zero.
+        TypeError: an argument is not made of real numbers.
+        ValueError: not one variance a feature, a negative variance or ε, or both zero.
     """
+    variances = arrays.not_negative("var", arrays.per_feature("var", var, features))
     epsilon = arrays.scalar("eps", eps, 0.0)
-    if (var < 0).any():
-        column = int(np.argmin(var))
-        raise ValueError(f"var[{column}] is {var[column]}, but must not be negative")
-    if epsilon == 0.0 and not var.all():
+    if epsilon == 0.0 and not variances.all():
         raise ValueError("eps is 0 and a variance is 0: one of them must be positive")
-    result: Array = np.sqrt(var + epsilon)
+    result: Array = np.sqrt(variances + epsilon)
     return result

@@ -42,14 +42,9 @@ class Moments:
     def __post_init__(self) -> None:
         """Check and convert the arguments."""
         object.__setattr__(self, "count", arrays.whole_number("count", self.count, 1))
-        mean = arrays.real_array("mean", self.mean)
-        mean = arrays.per_feature("mean", mean, mean.size)
-        m2 = arrays.per_feature("m2", self.m2, mean.size)
-        if (m2 < 0).any():
-            column = int(np.argmin(m2))
-            raise ValueError(f"m2[{column}] is {m2[column]}, but must not be negative")
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "m2", m2)
+        object.__setattr__(self, "mean", arrays.per_feature("mean", self.mean))
+        m2 = arrays.per_feature("m2", self.m2, self.mean.size)
+        object.__setattr__(self, "m2", arrays.not_negative("m2", m2))
 
     @property
     def biased_variance(self) -> Array:
@@ -131,9 +126,7 @@ def unbiased_variance(variances: ArrayLike, batch_size: int) -> Array:
             negative, or B < 2.
     """
     size = arrays.whole_number("batch_size", batch_size, 2)
-    table = _table("variances", variances)
-    if (table < 0).any():
-        raise ValueError(f"variances has the minimum {table.min()}, but must not be negative")
+    table = arrays.not_negative("variances", _table("variances", variances))
     result: Array = table.mean(axis=0) * (size / (size - 1))
     return result
 
@@ -158,7 +151,7 @@ def ragged_error(full_mean: ArrayLike, last_mean: ArrayLike, sizes: tuple[int, i
     """
     names = ("sizes[0]", "sizes[1]", "sizes[2]")
     count, full, ragged = (arrays.whole_number(n, s, 1) for n, s in zip(names, sizes, strict=True))
-    last = arrays.real_array("last_mean", last_mean).reshape(-1)
+    last = arrays.per_feature("last_mean", last_mean)
     others = arrays.per_feature("full_mean", full_mean, last.size)
     excess = 1.0 / count - ragged / ((count - 1) * full + ragged)
     return excess * (last - others)

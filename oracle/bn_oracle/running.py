@@ -35,15 +35,14 @@ def batch_variance(record: Forward, convention: Convention) -> Array:
         ValueError: the convention is unbiased, the batch has one value a feature, and the
             convention refuses such a batch.
     """
+    size = record.batch_size
+    if size == 1 and convention.running_variance == "unbiased":
+        if convention.single_value == "refuses":
+            raise ValueError("the unbiased variance needs at least two values a feature; B is 1")
+        return record.var
     if convention.running_variance == "biased":
         return record.var
-    size = record.batch_size
-    if size == 1 and convention.single_value == "normalises":
-        return record.var
-    if size == 1:
-        raise ValueError("the unbiased variance needs at least two values a feature; B is 1")
-    result: Array = record.var * (size / (size - 1))
-    return result
+    return record.var * (size / (size - 1))
 
 
 def update(
@@ -71,7 +70,7 @@ def update(
     old_var = arrays.per_feature("running_var", running_var, features)
     mean = weight * old_mean + (1.0 - weight) * record.mean
     var = weight * old_var + (1.0 - weight) * batch_variance(record, convention)
-    return np.asarray(mean), np.asarray(var)
+    return mean, var
 
 
 def cumulative_decay(batches_seen: int) -> float:

@@ -79,7 +79,7 @@ def _network() -> tuple[Parameters, Array, Any]:
     return parameters, rng.normal(size=(7, 4)), rng.integers(0, 3, size=7)
 
 
-def _loss(parameters: Parameters, x: Array, labels: Any, activation: str) -> Any:
+def _loss(parameters: Parameters, x: Array, labels: Any, activation: Activation) -> Any:
     return complex_step.network_loss(
         parameters.weights,
         parameters.biases,
@@ -98,6 +98,17 @@ def test_on_real_numbers_the_kernel_is_the_network_bit_for_bit(activation: Activ
     seen = training_pass(parameters, x, activation, EPS)
     expected = cross_entropy(seen.logits, labels)
     assert expected == float(_loss(parameters, x, labels, activation))
+
+
+def test_the_kernel_survives_logits_that_overflow_an_exponential() -> None:
+    """Each instance's own maximum is taken away, as the network does."""
+    parameters, x, labels = _network()
+    scale = np.array([1e6, -1e6, 1.0])
+    weights = (*parameters.weights[:-1], scale[:, None] * parameters.weights[-1])
+    large = replace(parameters, weights=weights, biases=(*parameters.biases[:-1], scale))
+    seen = training_pass(large, x, "tanh", EPS)
+    assert 1e3 < np.ptp(seen.logits.max(axis=1)), "instances whose maxima are far apart"
+    assert cross_entropy(seen.logits, labels) == float(_loss(large, x, labels, "tanh"))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

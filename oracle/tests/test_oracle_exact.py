@@ -104,15 +104,19 @@ def test_forward_and_all_four_backward_ways_equal_the_rational_ones(name: str) -
 def test_every_sample_with_replacement_averages_to_the_variance(
     population: list[int], size: int
 ) -> None:
-    """E[B/(B−1)·σ_B²] = σ², and E[μ_B] = μ: all M^B samples, in fractions."""
+    """E[B/(B−1)·σ_B²] = σ², E[μ_B] = μ and Var[μ_B] = σ²/B: all M^B samples, in fractions."""
     values = _fractions(population)
     samples = list(product(values, repeat=size))
     expected_biased = _mean([_variance(sample) for sample in samples])
     assert _variance(values) == Fraction(size, size - 1) * expected_biased
-    assert _mean(values) == _mean([_mean(sample) for sample in samples])
+    means = [_mean(sample) for sample in samples]
+    assert _mean(values) == _mean(means)
+    assert _variance(values) / size == _variance(means)
 
     table = np.array([[float(_variance(sample))] for sample in samples])
-    assert float(_variance(values)) == pytest.approx(unbiased_variance(table, size)[0], rel=1e-13)
+    assert float(_variance(values)) == pytest.approx(
+        unbiased_variance(table, size)[0], rel=1e-13, abs=0.0
+    )
 
 
 def _partitions(items: tuple[int, ...], size: int) -> Iterator[list[tuple[int, ...]]]:
@@ -177,7 +181,9 @@ def test_the_ragged_batchs_error_has_the_stated_closed_form(
     pooled = merge(*parts)
     assert len(everything) == pooled.count
     assert float(_mean(everything)) == pytest.approx(pooled.mean[0], rel=1e-14, abs=1e-14)
-    assert float(_variance(everything)) == pytest.approx(pooled.biased_variance[0], rel=1e-14)
+    assert float(_variance(everything)) == pytest.approx(
+        pooled.biased_variance[0], rel=1e-14, abs=0.0
+    )
 
 
 def test_chans_merge_is_exact_on_every_split_of_a_set() -> None:
@@ -197,7 +203,7 @@ def test_chans_merge_is_exact_on_every_split_of_a_set() -> None:
                     for part, square in ((a, m2[0]), (b, m2[1]))
                 )
             )
-            assert float(m2[2]) == pytest.approx(merged.m2[0], rel=1e-14)
+            assert float(m2[2]) == pytest.approx(merged.m2[0], rel=1e-14, abs=0.0)
 
 
 @pytest.mark.parametrize("decay", [Fraction(0), Fraction(9, 10), Fraction(1, 3), Fraction(1)])
@@ -211,4 +217,6 @@ def test_the_running_average_unrolled_is_the_recurrence(decay: Fraction) -> None
     exact = [decay**K, *((1 - decay) * decay ** (K - b) for b in range(1, K + 1))]
     assert 1 == sum(exact)
     assert running == sum(w * v for w, v in zip(exact, [Fraction(7), *batches], strict=True))
-    assert [float(w) for w in exact] == pytest.approx(list(weights(K, float(decay))), rel=1e-14)
+    assert [float(w) for w in exact] == pytest.approx(
+        list(weights(K, float(decay))), rel=1e-14, abs=0.0
+    )

@@ -16,7 +16,7 @@ from bn_oracle.folding import (
 )
 from bn_oracle.forward import forward
 from bn_oracle.inference import fold, infer, infer_backward
-from bn_oracle.population import merge, moments
+from bn_oracle.population import Moments, merge, moments
 from bn_oracle.running import after, batch_variance, cumulative_decay, update, weights
 
 UNIT = 2.0**-53
@@ -36,7 +36,7 @@ def test_a_batch_split_over_devices_merges_to_the_whole_batchs_statistics(
     rounding = 8 * UNIT * np.abs(z).max()
     assert np.abs(whole.mean - merged.mean).max() <= rounding
     allowed = 100 * UNIT + 2 * rounding / np.sqrt(whole.var.min())
-    assert whole.var == pytest.approx(merged.biased_variance, rel=allowed)
+    assert whole.var == pytest.approx(merged.biased_variance, rel=allowed, abs=0.0)
 
 
 def test_moments_know_both_variances() -> None:
@@ -48,6 +48,13 @@ def test_moments_know_both_variances() -> None:
     assert [[2.0, 3.0], [0.0, 0.0]] == [
         array.tolist() for array in (moments([[2.0, 3.0]]).mean, moments([[2.0, 3.0]]).m2)
     ]
+
+
+def test_moments_are_kept_as_an_integer_and_float64_arrays() -> None:
+    one = Moments(np.int64(3), [[1, 2]], [[3, 4]])  # type: ignore[arg-type]
+    assert (3, int) == (one.count, type(one.count))
+    assert ([1.0, 2.0], [3.0, 4.0]) == (one.mean.tolist(), one.m2.tolist())
+    assert np.float64 == one.mean.dtype == one.m2.dtype
 
 
 def test_channels_last_moments_are_those_of_channels_first() -> None:
@@ -69,7 +76,7 @@ def test_the_running_average_has_a_closed_form(convention: Convention, decay: fl
     means = np.array([record.mean for record in records])
     variances = np.array([batch_variance(record, convention) for record in records])
     assert mean == pytest.approx(after(start[0], means, decay), rel=1e-14, abs=1e-15)
-    assert var == pytest.approx(after(start[1], variances, decay), rel=1e-14)
+    assert var == pytest.approx(after(start[1], variances, decay), rel=1e-14, abs=0.0)
 
 
 def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> None:
@@ -80,12 +87,14 @@ def test_the_cumulative_average_is_the_mean_of_means_and_forgets_the_start() -> 
         mean, var = update(mean, var, record, cumulative_decay(seen), TORCH)
     expected = np.mean([record.mean for record in records], axis=0)
     assert expected == pytest.approx(mean, rel=1e-13, abs=1e-15)
-    assert np.mean([r.var * 5 / 4 for r in records], axis=0) == pytest.approx(var, rel=1e-14)
+    assert np.mean([r.var * 5 / 4 for r in records], axis=0) == pytest.approx(
+        var, rel=1e-14, abs=0.0
+    )
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.99, 1.0])
 def test_the_running_averages_weights_sum_to_one(decay: float) -> None:
-    assert 1.0 == pytest.approx(weights(50, decay).sum(), rel=1e-14)
+    assert 1.0 == pytest.approx(weights(50, decay).sum(), rel=1e-14, abs=0.0)
     assert [1.0] == weights(0, decay).tolist()
 
 
@@ -113,6 +122,16 @@ def test_batch_norm_folds_into_the_linear_layer_before_it(with_bias: bool) -> No
     folded, shift = fold_linear(weight, bias, **_layer(4))
     assert weight.shape == folded.shape
     assert expected == pytest.approx(x @ folded.T + shift, rel=1e-13, abs=1e-14)
+
+
+@pytest.mark.parametrize("kernel", [(3,), (3, 2), (1, 3, 2)])
+def test_a_folded_kernel_is_scaled_output_by_output(kernel: tuple[int, ...]) -> None:
+    """Of one to three axes; a convolution with a kernel of size one a window is linear."""
+    weight = np.random.default_rng(5).normal(size=(4, 2, *kernel))
+    folded, shift = fold_convolution(weight, None, **_layer(4))
+    flat, same = fold_linear(weight.reshape(4, -1), None, **_layer(4))
+    assert np.array_equal(flat, folded.reshape(4, -1))
+    assert np.array_equal(same, shift)
 
 
 def test_batch_norm_folds_into_the_convolution_before_it() -> None:
@@ -165,3 +184,5 @@ def test_the_recovering_parameters_give_the_batch_back(eps: float) -> None:
     short = forward(z, np.sqrt(record.var), record.mean, eps)
     # The difference of two numbers of size |z| ≤ 8.
     assert recovery_error(record) == pytest.approx(short.out - z, rel=1e-13, abs=64 * UNIT)
+    last = forward(np.moveaxis(z, 1, -1), np.ones(3), np.zeros(3), eps, channel_axis=-1)
+    assert np.array_equal(np.moveaxis(recovery_error(record), 1, -1), recovery_error(last))

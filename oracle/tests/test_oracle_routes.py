@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from bn_oracle import arrays
 from bn_oracle.arrays import Array, to_rows
-from bn_oracle.backward import backward
+from bn_oracle.backward import backward, upstream_rows
 from bn_oracle.derivations.chains import lecture_chain, paper_chain
 from bn_oracle.derivations.gradient_paths import three_routes
 from bn_oracle.derivations.jacobian import jacobian, times_jacobian
 from bn_oracle.forward import Forward, forward
 
 UNIT = 2.0**-53
+GIVEN = np.ones((7, 3))
 HUGE_VARIANCE_GRADIENT = "a scale of 1e-150, γ = 1e150"
 
 
@@ -150,12 +153,22 @@ def test_the_chains_agree_on_every_partial_they_share(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BATCHES)
+def test_the_mean_of_the_centred_values_is_zero_to_rounding(name: str) -> None:
+    """|mean(z−μ)| ≤ (B+3)·w·max|z−μ| of the values stored; their mean is taken in fractions."""
+    centred = BATCHES[name].record.centred
+    for column in centred.T.tolist():
+        exact = sum(map(Fraction, column), Fraction(0)) / len(column)
+        allowed = Fraction(len(column) + 3, 2**53) * Fraction(max(map(abs, column)))
+        assert abs(exact) <= allowed
+
+
+@pytest.mark.parametrize("name", BATCHES)
 def test_the_papers_extra_term_is_zero_to_rounding(name: str) -> None:
-    """|mean(z−μ)| ≤ (B+3)·w·max|z−μ|, because the centred values are centred once more."""
+    """As computed: (2B+3)·w·max|u| · (|γ|/s)·Σ|G·u|; docs/derivation.md derives it in item 2."""
     batch = BATCHES[name]
     record, g = batch.record, np.abs(_rows(batch, batch.grad))
     u = np.abs(record.u)
-    allowed = (len(g) + 3) * UNIT * u.max(axis=0)
+    allowed = (2 * len(g) + 3) * UNIT * u.max(axis=0)
     size = np.abs(record.gamma) / record.std * (g * u).sum(axis=0)
     vanishing = paper_chain(record, batch.grad).d_mean_vanishing
     assert (np.abs(vanishing) <= allowed * size).all()
@@ -169,6 +182,46 @@ def test_a_gradient_of_the_variance_that_overflows_does_not_spoil_the_chains() -
     assert np.array_equal(lecture.d_var, paper.d_var)
     assert np.isfinite(lecture.d_z).all()
     assert np.isfinite(paper.d_x).all()
+
+
+def test_the_papers_extra_term_is_what_the_paper_says_and_not_just_small() -> None:
+    """∂ℓ/∂σ² · Σ −2(x−μ)/m, whose last factor a rounded mean leaves at some units of 1e−17.
+
+    ε makes s² exactly 4, so that (x−μ)/s is exact and no other rounding is in the sum.
+    """
+    seen = 0
+    for seed in range(20):
+        column = np.random.default_rng(seed).uniform(0.0, 1.0, size=(5, 1))
+        z = np.hstack([column, -column])
+        var = forward(z, [1.0, 1.0], [0.0, 0.0], 1.0).var
+        record = forward(z, [3.0, 1.0], [0.0, 0.0], float(4.0 - var[0]))
+        residue = record.centred.sum(axis=0)
+        if record.std[0] != 2.0 or not residue.any():
+            continue
+        seen += 1
+        chain = paper_chain(record, np.arange(10.0).reshape(5, 2))
+        expected = chain.d_var * (-2.0 * residue / 5)
+        np.testing.assert_allclose(chain.d_mean_vanishing, expected, rtol=1e-14)
+    assert seen, "the example shows nothing"
+
+
+def test_the_upstream_gradient_is_read_and_neither_kept_nor_changed() -> None:
+    batch = _batch((4, 3, 5))
+    before = batch.grad.copy()
+    rows = upstream_rows(batch.record, batch.grad)
+    assert not np.shares_memory(upstream_rows(_batch((7, 3)).record, GIVEN), GIVEN)
+    assert np.shares_memory(upstream_rows(_batch((7, 3)).record, GIVEN, copy=False), GIVEN)
+    assert np.array_equal(to_rows(before), rows)
+    assert np.array_equal(rows, lecture_chain(batch.record, batch.grad).d_zhat)
+    backward(batch.record, batch.grad)
+    assert np.array_equal(before, batch.grad)
+
+
+def test_arguments_are_copied_unless_they_may_be_shared() -> None:
+    for copied in (arrays.real_array("x", GIVEN), arrays.same_shape("x", GIVEN, GIVEN.shape)):
+        assert not np.shares_memory(copied, GIVEN)
+    assert GIVEN is arrays.real_array("x", GIVEN, copy=False)
+    assert GIVEN is arrays.same_shape("x", GIVEN, GIVEN.shape, copy=False)
 
 
 def test_the_routes_have_the_shape_of_the_input_and_add_up() -> None:

@@ -124,7 +124,7 @@ def test_inference_and_its_gradients_agree_with_torch(shape: tuple[int, ...]) ->
     assert infer(z, gamma, beta, mean, var, EPS) == pytest.approx(_numpy(out), rel=1e-13, abs=1e-14)
     grads = infer_backward(z, gamma, mean, var, EPS, grad)
     B = z.size // shape[1]
-    assert grads.dz == pytest.approx(_numpy(given.grad), rel=1e-14)
+    assert grads.dz == pytest.approx(_numpy(given.grad), rel=1e-14, abs=0.0)
     for ours, theirs in ((grads.dgamma, layer.weight.grad), (grads.dbeta, layer.bias.grad)):
         assert ours == pytest.approx(_numpy(theirs), abs=20 * (B + 8) * B * UNIT)
 
@@ -181,5 +181,5 @@ def test_folding_agrees_with_torchs_own() -> None:
                 _numpy(layer.running_var),
                 EPS,
             )
-            assert weight == pytest.approx(_numpy(fused.weight), rel=1e-14)
+            assert weight == pytest.approx(_numpy(fused.weight), rel=1e-14, abs=0.0)
             assert bias == pytest.approx(_numpy(fused.bias), rel=1e-13, abs=1e-15)

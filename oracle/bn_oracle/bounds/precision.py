@@ -58,16 +58,15 @@ class Precision:
 
         One rounding of whatever was computed, of size at most |value| + bound.
         """
-        kept = self.storage
+        size, kept = np.abs(value) + bound, self.storage
         if kept is None:
-            return np.where(np.abs(value) + bound <= self.largest, bound, np.inf)
-        size = np.abs(value) + bound
+            return np.where(size <= self.largest, bound, np.inf)
         rounded = bound + kept.unit_roundoff * size + kept.subnormal / 2
         return np.where(size <= kept.largest, rounded, np.inf)
 
 
-def _ieee(name: str, digits: int, exponent: int, storage: Precision | None = None) -> Precision:
-    """Describe the binary format of `digits` significant bits and largest exponent `exponent`."""
+def binary(name: str, digits: int, exponent: int, storage: Precision | None = None) -> Precision:
+    """Return the binary format of `digits` significant bits and largest exponent `exponent`."""
     return Precision(
         name,
         unit_roundoff=2.0**-digits,
@@ -78,15 +77,15 @@ def _ieee(name: str, digits: int, exponent: int, storage: Precision | None = Non
 
 
 # IEEE 754-2019, table 3.5 (p and emax); bfloat16 is binary32 cut to 8 significant bits.
-FLOAT64 = _ieee("float64", 53, 1023)
-FLOAT32 = _ieee("float32", 24, 127)
-FLOAT16 = _ieee("float16", 11, 15)
-BFLOAT16 = _ieee("bfloat16", 8, 127)
+FLOAT64 = binary("float64", 53, 1023)
+FLOAT32 = binary("float32", 24, 127)
+FLOAT16 = binary("float16", 11, 15)
+BFLOAT16 = binary("bfloat16", 8, 127)
 PRECISIONS = {precision.name: precision for precision in (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)}
 """Every precision by its dtype's name: each operation is rounded to the dtype."""
 
 MIXED = {
-    kept.name: _ieee(f"float32, stored as {kept.name}", 24, 127, storage=kept)
+    kept.name: binary(f"float32, stored as {kept.name}", 24, 127, storage=kept)
     for kept in (FLOAT16, BFLOAT16)
 }
 """Half precision as accelerators do it, by the dtype of storage: inputs and results are stored in

@@ -24,11 +24,17 @@ def inverse_root(k: Array, precision: Precision, count: int) -> Array:
     return root + slack + root * slack
 
 
-def _given(var: Array, var_error: Array | float, eps: float, precision: Precision) -> Array:
-    """Return k, (C,), of s² = σ² + ε: σ² and ε rounded to the dtype, one sum."""
+def _given(
+    gamma: Array, var: Array, var_error: Array | float, eps: float, precision: Precision
+) -> tuple[Array, Array, Array]:
+    """Return s, |γ|/s, and the relative error k of s², (C,) each.
+
+    σ² and ε are rounded to the dtype, and their sum is.
+    """
     square = var + eps
+    std = np.sqrt(square)
     k = (var_error + precision.roundings(2) * square + precision.subnormal) / square
-    return np.where(square <= precision.largest, k, np.inf)
+    return std, np.abs(gamma) / std, np.where(square <= precision.largest, k, np.inf)
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
@@ -52,9 +58,7 @@ def inference(
     """
     tiny = precision.subnormal
     rows = arrays.to_rows(z, channel_axis)
-    std = np.sqrt(var + eps)
-    k = _given(var, var_error, eps, precision)
-    scale = np.abs(gamma) / std
+    std, scale, k = _given(gamma, var, var_error, eps, precision)
     size = np.abs(rows) + np.abs(mean)
     # a = γ/s: γ rounded to the dtype, a root, a reciprocal, a product, and one to spare for a
     # power. Straight, the same roundings fall on (z−μ)/s.
@@ -86,9 +90,7 @@ def fold(
 ) -> tuple[Array, Array]:
     """Bound the errors of the folded slope a = γ/√(σ²+ε) and intercept b = β − aμ, both (C,)."""
     tiny = precision.subnormal
-    std = np.sqrt(var + eps)
-    k = _given(var, var_error, eps, precision)
-    scale = np.abs(gamma) / std
+    std, scale, k = _given(gamma, var, var_error, eps, precision)
     # As in `inference`: five roundings on a; μ stored, its product and the sum on a·μ; β stored
     # and the sum.
     inverse = inverse_root(k, precision, 5)
@@ -123,9 +125,7 @@ def inference_gradients(
     tiny = precision.subnormal
     rows, g = (arrays.to_rows(array, channel_axis) for array in (z, grad))
     n, size = rows.shape[0], np.abs(g)
-    std = np.sqrt(var + eps)
-    k = _given(var, var_error, eps, precision)
-    scale = np.abs(gamma) / std
+    std, scale, k = _given(gamma, var, var_error, eps, precision)
     inverse = inverse_root(k, precision, 6)  # five as in `inference`, and the product with G
     dz = scale * size * inverse + tiny * (1 + np.abs(gamma) + size + 1 / std)
     # u: μ with its error, rounded to the dtype, one difference; then 1/s. The sum as in training,
@@ -183,14 +183,12 @@ def running(
     unbiased factor B/(B−1) and its product: four.
     """
     four, two = precision.roundings(4), precision.roundings(2)
-    sizes = np.abs(old), np.abs(batch)
-    weights = decay, 1.0 - decay
-    errors = old_error, batch_error
-    bound = four * (sizes[0] + sizes[1]) + 4 * precision.subnormal
-    for weight, size, error in zip(weights, sizes, errors, strict=True):
+    bound = four * (np.abs(old) + np.abs(batch)) + 4 * precision.subnormal
+    for weight, value, error in ((decay, old, old_error), (1.0 - decay, batch, batch_error)):
         # A weight of exactly zero forgets, even an error without bound.
         if weight:
-            bound = bound + weight * (four * size + (1 + 2 * four) * error) + two * error
+            carried = (1 + 2 * four) * error
+            bound = bound + weight * (four * np.abs(value) + carried) + two * error
     return precision.stored(decay * old + (1.0 - decay) * batch, bound)
 
 
@@ -211,21 +209,21 @@ def population(
 
         μ = Σ n_p μ_p / M = Σ z / M        σ² = (1/P) Σ n_p/(n_p−1)·σ_p²
     """
-    counts = np.asarray(sizes, np.float64)[:, None]
+    counts = sizes[:, None]
     total, parts = int(counts.sum()), len(sizes)
     # All at once: M−1 additions and a division. By batches: each mean's own error, a product,
     # P−1 additions and a division. Both together: M+P+2.
     count = precision.roundings(total + parts + 2)
     weights = counts / total
-    mean = (1 + count) * (weights * mean_errors).sum(axis=0) + count * largest.max(axis=0)
+    most = largest.max(axis=0)
+    mean = (1 + count) * (weights * mean_errors).sum(axis=0) + count * most
     # The same counts on the squares; two more for n/(n−1) and its product.
     factor = counts / np.maximum(counts - 1, 1)
     more = precision.roundings(total + parts + 4)
     average = (factor * variances).mean(axis=0)
     var = (1 + more) * (factor * var_errors).mean(axis=0) + more * average
     lost = (parts + 2) * precision.subnormal
-    centre = largest.max(axis=0)
-    return precision.stored(centre, mean + lost), precision.stored(average, var + lost)
+    return precision.stored(most, mean + lost), precision.stored(average, var + lost)
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
@@ -245,7 +243,7 @@ def merged(
         μ = Σ n_p μ_p / B        σ² = Σ n_p σ_p² / B + Σ n_p (μ_p − μ)² / B
     """
     parts = len(sizes)
-    weights = (np.asarray(sizes, np.float64) / np.sum(sizes))[:, None]
+    weights = (sizes / np.sum(sizes))[:, None]
     count = precision.roundings(parts + 6)
     centre = (weights * means).sum(axis=0)
     between = (weights * (means - centre) ** 2).sum(axis=0)
@@ -256,7 +254,7 @@ def merged(
     # rounds μ once and δ·n_b/n three times, and weighs n/B in the end: P + 6 in all, on max|μ_p|.
     mean = (1 + count) * (weights * mean_errors).sum(axis=0) + count * largest + lost
     # δ = μ_p − μ (or μ_b − μ_a): what its two ends are off by, and its own rounding. As in
-    # `rounding.training`, Cauchy-Schwarz turns 2·|δ|·E_δ into 2·√(between)·E_δ.
+    # `bounds.training`, Cauchy-Schwarz turns 2·|δ|·E_δ into 2·√(between)·E_δ.
     delta = mean_errors.max(axis=0) + mean + precision.roundings(2) * largest
     var = (1 + count) * ((weights * var_errors).sum(axis=0) + delta * 2 * np.sqrt(between))
     var = var + (1 + count) * delta**2 + count * (within + between) + lost

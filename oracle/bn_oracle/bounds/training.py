@@ -29,6 +29,7 @@ import numpy as np
 
 from bn_oracle import arrays
 from bn_oracle.arrays import Array
+from bn_oracle.backward import closed_form
 from bn_oracle.bounds.precision import LIMIT, Precision
 from bn_oracle.bounds.statistics import inverse_root
 from bn_oracle.forward import Forward
@@ -201,11 +202,7 @@ def backward(
         2 * n * largest_g * np.maximum(1, largest) * np.maximum(1, 1 / record.std)
         <= precision.largest
     )
-    closed = (
-        record.gamma
-        / record.std
-        * (grad_rows - grad_rows.mean(axis=0) - record.u * (grad_rows * record.u).mean(axis=0))
-    )
+    closed, _, _ = closed_form(record, grad_rows)
     dz = precision.stored(closed, np.where(dz_fits, dz, np.inf))
     dgamma = np.where(dgamma_fits, dgamma, np.inf)
     dbeta = np.where(n * largest_g <= precision.largest, dbeta, np.inf)

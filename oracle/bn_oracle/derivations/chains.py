@@ -93,8 +93,7 @@ def lecture_chain(record: Forward, grad: ArrayLike) -> LectureChain:
         grad: G = ∂Div/∂ẑ, in the shape of the output.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
 
     Source: the notes' page "Backprop under BN, all eq. summarised".
     """
@@ -137,8 +136,7 @@ def paper_chain(record: Forward, grad: ArrayLike) -> PaperChain:
         grad: ∂ℓ/∂y, in the shape of the output.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
 
     Source: Ioffe & Szegedy 2015 (arXiv:1502.03167), §3, the equations after Algorithm 1.
     """
@@ -147,11 +145,11 @@ def paper_chain(record: Forward, grad: ArrayLike) -> PaperChain:
     deviation = record.centred / root
     d_xhat = upstream * record.gamma
     each = d_xhat / root
-    root_d_var = np.einsum("bc,bc,->c", each, deviation, -0.5)
-    direct = np.einsum("bc->c", -each)
-    vanishing = root_d_var * (np.einsum("bc->c", -2.0 * deviation) / m)
+    root_d_var = (each * deviation * -0.5).sum(axis=0)
+    direct = -each.sum(axis=0)
+    vanishing = root_d_var * ((-2.0 * deviation).sum(axis=0) / m)
     d_mean = direct + vanishing
-    d_x = each + np.multiply.outer(np.ones(m), d_mean / m) + root_d_var * 2.0 / m * deviation
+    d_x = each + root_d_var * (2.0 * deviation / m) + d_mean / m
     return PaperChain(
         d_xhat=d_xhat,
         d_var=_divide(root_d_var, root),
@@ -159,8 +157,8 @@ def paper_chain(record: Forward, grad: ArrayLike) -> PaperChain:
         d_mean_vanishing=vanishing,
         d_mean=d_mean,
         d_x=arrays.from_rows(d_x, record.out.shape, record.channel_axis),
-        d_gamma=np.einsum("bc,bc->c", upstream, deviation),
-        d_beta=np.einsum("bc->c", upstream),
+        d_gamma=(upstream * deviation).sum(axis=0),
+        d_beta=upstream.sum(axis=0),
     )
 
 

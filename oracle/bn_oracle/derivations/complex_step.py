@@ -5,8 +5,8 @@ For an analytic F with real coefficients, F(x + ih) = F(x) + ih F′(x) − h²F
     F′(x) = Im F(x + ih)/h + O(h²)
 
 No difference is formed, so h can be 1e−20 and the result is right to rounding. The statistics
-here are the oracle's own function; on real numbers everything here equals the public functions
-bit for bit, and a test says so. ReLU and the maximum go by the real part.
+and the activations here are the oracle's own functions; on real numbers everything here equals
+the public functions bit for bit, and a test says so. The maximum goes by the real part.
 
 Source: Squire & Trapp 1998, "Using complex variables to estimate derivatives of real functions".
 """
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bn_oracle.derivations.network import Activation, activate
 from bn_oracle.forward import statistics
 
 Numbers = NDArray[Any]
@@ -31,15 +32,6 @@ def normalise(rows: Numbers, gamma: Numbers, beta: Numbers, eps: float) -> Numbe
     return result
 
 
-def activate(activation: str, x: Numbers) -> Numbers:
-    """Return f(x), as `network.activate` does."""
-    if activation == "sigmoid":
-        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
-    if activation == "tanh":
-        return np.tanh(x)
-    return np.where(x.real > 0.0, x, 0.0)
-
-
 def network_loss(
     weights: tuple[Numbers, ...],
     biases: tuple[Numbers, ...],
@@ -47,7 +39,7 @@ def network_loss(
     betas: tuple[Numbers, ...],
     x: Numbers,
     labels: NDArray[np.intp],
-    activation: str,
+    activation: Activation,
     eps: float,
 ) -> Any:
     """Return the divergence of a mini-batch, as `network.training_pass` and `cross_entropy` do."""

@@ -47,8 +47,7 @@ def three_routes(record: Forward, grad: ArrayLike) -> Routes:
     may be much larger than their sum.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
 
     Source: the notes' pages on the influence diagram, "∂div/∂z_i" as a sum of three terms.
     """

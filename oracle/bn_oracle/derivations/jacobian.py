@@ -51,14 +51,12 @@ def times_jacobian(record: Forward, grad: ArrayLike) -> Array:
         grad: G = ∂Div/∂ẑ, in the shape of the output.
 
     Raises:
-        TypeError: `grad` is not made of real numbers.
-        ValueError: `grad` has another shape than the output, or is not finite.
+        TypeError, ValueError: as `upstream_rows`.
     """
     g = upstream_rows(record, grad)
-    ones = np.ones(record.batch_size)
+    ones, size = np.ones(record.batch_size), record.batch_size
     rows = np.empty_like(g)
-    for feature, (scale, s) in enumerate(zip(record.gamma, record.std, strict=True)):
+    for feature, slope in enumerate(record.gamma / record.std):
         G, u = g[:, feature], record.u[:, feature]
-        along_ones, along_u = ones @ G / len(G), u @ G / len(G)
-        rows[:, feature] = scale / s * (G - along_ones * ones - along_u * u)
+        rows[:, feature] = slope * (G - ones @ G / size * ones - u @ G / size * u)
     return arrays.from_rows(rows, record.out.shape, record.channel_axis)

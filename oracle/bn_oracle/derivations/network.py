@@ -98,7 +98,7 @@ def initial_statistics(parameters: Parameters, convention: Convention) -> Runnin
 
 
 def activate(activation: Activation, x: Array) -> Array:
-    """Return f(x); the sigmoid by tanh, which does not overflow.
+    """Return f(x); the sigmoid by tanh, which does not overflow. ReLU goes by the real part.
 
     Raises:
         ValueError: no such activation.
@@ -108,7 +108,7 @@ def activate(activation: Activation, x: Array) -> Array:
     if activation == "tanh":
         return np.tanh(x)
     if activation == "relu":
-        return np.maximum(x, 0.0)
+        return np.where(x.real > 0.0, x, 0.0)
     raise ValueError(f"activation is {activation!r}, but must be sigmoid, tanh or relu")
 
 
@@ -246,10 +246,10 @@ def predict(
 
 
 def _instances(parameters: Parameters, x: ArrayLike) -> Array:
-    batch = arrays.real_array("x", x)
+    batch = arrays.batch("x", x, 1)
     width = parameters.weights[0].shape[1]
-    if batch.ndim != 2 or batch.shape[1] != width or len(batch) == 0:
-        raise ValueError(f"x has shape {batch.shape}, but must have shape (N, {width}), N ≥ 1")
+    if batch.shape[1:] != (width,):
+        raise ValueError(f"x has shape {batch.shape}, but must have shape (N, {width})")
     return batch
 
 

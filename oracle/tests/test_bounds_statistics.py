@@ -10,7 +10,7 @@ import pytest
 from bn_oracle.bounds import statistics, training
 from bn_oracle.bounds.precision import MIXED, PRECISIONS, Precision
 from bn_oracle.forward import forward
-from bn_oracle.inference import infer, infer_backward
+from bn_oracle.inference import infer
 from hypothesis import assume, given, settings, target
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,6 +21,21 @@ mp.dps = 50
 
 Vector = NDArray[Any]
 Ratios = dict[str, float]
+REACHED = {
+    "given": {
+        "out": 0.29,
+        "slope": 0.23,
+        "intercept": 0.21,
+        "dz": 0.26,
+        "dgamma": 0.13,
+        "dbeta": 0.6,
+    },
+    "merged": {"mean": 0.068, "var": 0.025, "unbiased": 0.027},
+    "population": {"mean": 0.048, "var": 0.019},
+}
+"""What observed/bound at least comes to: chosen, at about three quarters of what the search reached
+in the least favourable dtype. Parts bring means and variances whose errors two passes keep far
+below their bounds; test_bounds_carried.py lets them be as large as they may."""
 DTYPES = ("float64", "float32", "float16")
 
 
@@ -41,9 +56,11 @@ def layers(draw: st.DrawFn, dtype: str) -> dict[str, Any]:
     if draw(st.booleans()):
         z[0] = mean  # where the fold cancels
     var = float(np.ldexp(random.uniform(0, 2), 2 * power)) * draw(st.sampled_from((1, 1, 0)))
+    halves = np.where(np.arange(n) == 0, 1.0, PRECISIONS[dtype].unit_roundoff)
+    grad = halves if draw(st.sampled_from((True, False, False))) else drawn(random, n)
     return {
         "z": z.astype(dtype),
-        "grad": drawn(random, n).astype(dtype),
+        "grad": grad.astype(dtype),
         "gamma": draw(st.sampled_from((1.0, 1 / 3, -1.7, 0.0, 37.3))),
         "beta": draw(st.sampled_from((0.0, 1 / 3, -9.7))),
         "mean": mean,
@@ -126,7 +143,7 @@ def inference_in(layer: dict[str, Any], kind: Any) -> list[dict[str, Any]]:
             "out": gamma * ((z - mean) / std) + beta,
             "dz": g * gamma / std,
             "dgamma": np.sum(g * (z - mean) / std),
-            "dbeta": np.sum(g),
+            "dbeta": sum(g[1:], g[0]),
         },
         {
             "out": slope * z + intercept,
@@ -156,8 +173,8 @@ def test_inference_straight_or_folded_stays_within_bounds_that_are_not_idle(dtyp
         return ratios
 
     largest = search(layers(dtype), measure)
-    for name in ("out", "slope", "intercept", "dz", "dgamma", "dbeta"):
-        assert 0.01 < largest[name] <= 1.0, name
+    for name, reached in REACHED["given"].items():
+        assert reached <= largest[name] <= 1.0, name
 
 
 def test_inference_stored_in_half_precision_stays_within_its_bounds() -> None:
@@ -169,7 +186,7 @@ def test_inference_stored_in_half_precision_stays_within_its_bounds() -> None:
             for name, value in got.items()
         }
 
-    assert 0.01 < search(layers("float16"), measure)["out"] <= 1.0
+    assert 0.68 < search(layers("float16"), measure)["out"] <= 1.0
 
 
 def test_the_oracles_inference_stays_within_the_bound() -> None:
@@ -179,20 +196,7 @@ def test_the_oracles_inference_stays_within_the_bound() -> None:
         bound = bounds_of_inference(layer, PRECISIONS["float64"])["out"]
         return {"out": ratio(got, exact_inference(layer)["out"], bound)}
 
-    assert 0.01 < search(layers("float64"), measure)["out"] <= 1.0
-
-
-@pytest.mark.parametrize("factor", [1.0, -1.0])
-def test_the_errors_that_statistics_bring_are_within_the_bound(factor: float) -> None:
-    precision = PRECISIONS["float64"]
-    z, one = np.array([[3.0], [-1.0]]), np.ones(1)
-    gamma, beta, mean, var = 2 * one, one, 0.5 * one, one
-    for size in (1e-9, 1e-3, 0.2):
-        bound = statistics.inference(
-            z, gamma, beta, mean, var, 0.0, precision, mean_error=size * one, var_error=size * one
-        )
-        moved = infer(z, gamma, beta, mean + factor * size, var - factor * size, 0.0)
-        assert (np.abs(moved - infer(z, gamma, beta, mean, var, 0.0)) <= bound).all()
+    assert 0.15 < search(layers("float64"), measure)["out"] <= 1.0
 
 
 @st.composite
@@ -223,7 +227,7 @@ def test_running_averages_written_in_either_way_stay_within_the_bound(dtype: str
         forms = (k * a + (1 - k) * b, (1 - fresh) * a + fresh * b, a + (1 - k) * (b - a))
         return {"running": max(ratio(form, expected, bound) for form in forms)}
 
-    assert 0.01 < search(averages(dtype), measure)["running"] <= 1.0
+    assert 0.15 < search(averages(dtype), measure)["running"] <= 1.0
 
 
 def test_a_weight_of_zero_forgets_an_unbounded_error() -> None:
@@ -285,7 +289,8 @@ def test_statistics_merged_at_once_or_one_by_one_stay_within_the_bound(dtype: st
         }
 
     largest = search(partitions(dtype), measure)
-    assert all(0.01 < found <= 1.0 for found in largest.values()), largest
+    for name, reached in REACHED["merged"].items():
+        assert reached <= largest[name] <= 1.0, name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -326,28 +331,8 @@ def test_population_statistics_all_at_once_or_by_batches_stay_within_the_bound(d
         }
 
     largest = search(partitions(dtype), measure)
-    assert all(0.01 < found <= 1.0 for found in largest.values()), largest
-
-
-@pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("size", [1e-3, 1e-9])
-def test_inference_gradients_carry_the_errors_of_the_statistics(sign: float, size: float) -> None:
-    random = np.random.default_rng(3)
-    z, grad = random.normal(size=(2, 7, 3))
-    gamma, mean = random.normal(size=(2, 3))
-    var, eps = random.uniform(0.5, 2.0, 3), 1e-3
-    right = infer_backward(z, gamma, mean, var, eps, grad)
-    off, var_off = np.full(3, size), 2 * size * var
-    precision = PRECISIONS["float64"]
-    bounds = statistics.inference_gradients(
-        z, grad, gamma, mean, var, eps, precision, mean_error=off, var_error=var_off
-    )
-    moved_var = var - sign * var_off
-    moved = infer_backward(z, gamma, mean + sign * size, moved_var, eps, grad)
-    for name, bound in zip(("dz", "dgamma", "dbeta"), bounds, strict=True):
-        error = np.abs(getattr(moved, name) - getattr(right, name))
-        assert (error <= bound).all()
-        assert name == "dbeta" or (error / bound).max() > 0.1, "the bound says something"
+    for name, reached in REACHED["population"].items():
+        assert reached <= largest[name] <= 1.0, name
 
 
 def test_an_unbiased_variance_of_one_value_is_refused() -> None:

@@ -16,6 +16,7 @@ from bn_oracle.bounds.precision import (
     MIXED,
     PRECISIONS,
     Precision,
+    binary,
 )
 from bn_oracle.forward import forward
 
@@ -30,6 +31,17 @@ def test_a_precision_is_what_numpy_says_it_is(precision: Precision) -> None:
     assert float(info.smallest_subnormal) == precision.subnormal
     assert float(info.max) == precision.largest
     assert float(info.smallest_normal) == precision.smallest_normal
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_a_binary_format_is_made_of_its_digits_and_exponent(dtype: str) -> None:
+    info = np.finfo(dtype)
+    made = binary(dtype, int(info.nmant) + 1, int(info.maxexp) - 1)
+    assert made == PRECISIONS[dtype]
+    assert (dtype, None) == (made.name, made.storage)
+    kept = binary("float32, stored as float16", 24, 127, storage=FLOAT16)
+    assert kept == MIXED["float16"]
+    assert FLOAT16 is kept.storage
 
 
 @pytest.mark.torch

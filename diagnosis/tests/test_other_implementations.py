@@ -49,13 +49,12 @@ class ClosedForm:
 
         self.unbiased = convention.running_variance == "unbiased"
         self.eps = convention.eps if setup.eps is None else setup.eps
-        self.keep = convention.decay(convention.momentum) if setup.decay is None else setup.decay
+        self.decay = convention.decay(convention.momentum) if setup.decay is None else setup.decay
         self.cumulative, self.count = setup.cumulative, 0
         self.gamma, self.beta = given(setup.gamma, 1.0), given(setup.beta, 0.0)
         self.running_mean = given(setup.running_mean, convention.initial_mean)
         self.running_var = given(setup.running_var, convention.initial_var)
-        self.first: dict[str, AnyArray] = {}
-        self.shape: tuple[int, ...] = ()
+        self.first, self.shape = dict[str, AnyArray](), tuple[int, ...]()
         self.x = self.x_inferred = self.grad = self.out = self.u = np.zeros((0, 0))
         self.mean = self.var = self.s = np.zeros(0)
 
@@ -83,7 +82,7 @@ class ClosedForm:
         return self.gamma / (n * self.s) * inner, dgamma, dbeta
 
     def share_kept(self) -> float:
-        return 1 - 1 / self.count if self.cumulative and self.count else self.keep
+        return 1 - 1 / self.count if self.cumulative and self.count else self.decay
 
     def collect(self, mean: AnyArray, var: AnyArray) -> None:
         share = 1 - self.share_kept()

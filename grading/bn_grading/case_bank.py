@@ -1,4 +1,4 @@
-"""What all submissions of a run share: the drawn cases and the oracle's answers to them."""
+"""What all submissions of a run share: the drawn cases, and what the oracle expects of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_SEED = 0
 
 
 class CaseBank:
-    """The cases of one seed; drawn once a process, the oracle's answers computed once."""
+    """The cases of one seed; drawn once a process, and what is expected computed once."""
 
     def __init__(self, seed: int = DEFAULT_SEED, examples: int = DEFAULT_EXAMPLES) -> None:
         """Hold `examples` cases of `seed` for each shape of input."""

@@ -47,7 +47,7 @@ def _prepare(seed: int, examples: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     _bank = CaseBank(seed, examples)
-    # Cases and what is expected stay to the end: to look through them again and again finds no garbage.
+    # Cases and expectations stay to the end: looking through them again would find no garbage.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bn_oracle.conventions import Convention
-from bn_properties.calls import Infer
 from bn_properties.protocol import AnyArray, Quantity
 from bn_properties.records import Cause
 from bn_properties.scenario import InProcess, Response, Scenario
@@ -104,7 +103,8 @@ class Candidate:
             elsewhere = None if self._layout is None else self._layout.measure(one.scenario)
             for place in one.places:
                 step, quantity = place
-                kind = (isinstance(one.scenario.calls[step], Infer), quantity)
+                inference = one.scenario.operations[step][0].name == "infer"
+                kind = (inference, quantity)
                 if kind not in missed and not one.agrees(place, responses, elsewhere):
                     missed.add(kind)
                 elif place in one.wrong:

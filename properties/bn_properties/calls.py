@@ -61,6 +61,8 @@ class Told(NamedTuple):
     name: str
     inputs: Mapping[str, AnyArray]
     gives: tuple[Quantity, ...] = ()
+    intermediates: bool = False
+    """Whether the oracle's mean, variance, s and u are shown beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +105,13 @@ class Train(Call):
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward, which is told whether a backward will follow, and the backward."""
-        effects = [call.effect for call in after if call.effect != "none"]
-        follows = self.grad is not None or effects[:1] == ["differentiates"]
+        follows = self.grad is not None or _differentiated(after)
         return (_forward("train", self.x, follows), *_backward("backward", self.grad))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
-        return (Told("train", {"z": self.x}, FORWARD), *_told_backward("backward", self.grad))
+        train = Told("train", {"z": self.x}, FORWARD, intermediates=True)
+        return (train, *_told_backward("backward", self.grad))
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +265,12 @@ class Population(Call):
 
     def _named(self) -> dict[str, AnyArray]:
         return {f"batch {number}": batch for number, batch in enumerate(self.batches, 1)}
+
+
+def _differentiated(after: Sequence[Call]) -> bool:
+    """Whether a backward comes before another training forward."""
+    effects = [call.effect for call in after if call.effect != "none"]
+    return effects[:1] == ["differentiates"]
 
 
 def _forward(name: Literal["train", "infer"], x: AnyArray, differentiable: bool) -> Operation:

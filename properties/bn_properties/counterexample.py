@@ -66,7 +66,7 @@ def _call(told: Told, got: Response[AnyArray], want: Expected) -> Call:
             shown[quantity] = ArrayRecord.of(value)
     record = want.record
     intermediates: dict[str, Array] = {}
-    if told.name == "train" and record is not None:
+    if told.intermediates and record is not None:
         intermediates = {"mean": record.mean, "var": record.var, "s": record.std, "u": record.u}
     bounds = {quantity: want.bound(quantity) for quantity in want.values}
     return Call(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from bn_worker import loading, runtimes, wire
-from bn_worker.messages import Edit, Failure, Problem, Reply, Request
+from bn_worker.messages import Edit, Failure, Problem, Reply, Request, called
 from bn_worker.results import Absent, UnusableResult, plain
 from bn_worker.runtimes.base import Adapter, Spec
 
@@ -50,12 +50,17 @@ class Worker:
             "set_parameters": self._set_parameters,
         }
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """What it can be asked."""
+        return frozenset(self._operations)
+
     def answer(self, request: Request) -> Reply:
         """Do one operation; whatever it does wrong stands in the reply."""
-        call = request.op.replace("infer_backward", "backward in inference mode")
+        call, operation = called(request.op), self._operations[request.op]
         failure: Failure = "raised"
         try:
-            return self._operations[request.op](request)
+            return operation(request)
         except loading.LoadError as error:
             failure, text = "unusable", str(error)
         except Absent as error:

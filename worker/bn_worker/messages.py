@@ -21,6 +21,11 @@ Edit = Literal["gamma", "beta", "given", "earlier"]
 """What a call can have changed: a parameter, what it was given, what an earlier call was given."""
 
 
+def called(op: str) -> str:
+    """Return how an operation is called in messages."""
+    return {"infer_backward": "backward in inference mode"}.get(op, op.replace("_", " "))
+
+
 class Problem(NamedTuple):
     """Why something is missing."""
 

@@ -81,6 +81,11 @@ class ClassInterface(_Table):
     """Methods that take a list of mini-batches and return the population's mean and variance."""
 
     @property
+    def takes(self) -> frozenset[str]:
+        """What the constructor is given."""
+        return frozenset((*self.arguments, *self.keyword_arguments.values()))
+
+    @property
     def offers(self) -> frozenset[Capability]:
         """What it offers beyond the calls that all interfaces have."""
         has: dict[Capability, bool] = {
@@ -111,6 +116,11 @@ class FunctionInterface(_Table):
     population: str = ""
     """A function that takes a list of mini-batches and returns the population's mean and variance.
     """
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """What the settings hold."""
+        return frozenset(self.settings.values())
 
     @property
     def offers(self) -> frozenset[Capability]:
@@ -179,6 +189,11 @@ class Course(_Table):
             for family in part.families:
                 if family not in FAMILIES:
                     raise ValueError(f"families: {family!r} is none of {_list(FAMILIES)}")
+            if "momentum" not in part.interface.takes:
+                raise ValueError(
+                    f"part {part.id!r}: nothing takes the momentum, which every case sets: it must "
+                    "be among arguments, keyword_arguments or settings"
+                )
             needed = RUNTIMES[part.interface.kind]
             if needed != self.runtime:
                 raise ValueError(

@@ -18,7 +18,7 @@ from typing import Literal
 
 from bn_properties.protocol import SubjectError
 from bn_worker import wire
-from bn_worker.messages import Problem, Reply, Request
+from bn_worker.messages import Problem, Reply, Request, called
 
 from bn_grading.courses.model import Limits
 from bn_grading.subject.transport import Transport
@@ -144,8 +144,7 @@ class Session:
             raise self._up
         began = time.monotonic()
         try:
-            call = name.replace("infer_backward", "backward in inference mode")
-            return self._worker.receive(call, min(self._limits.call, left))
+            return self._worker.receive(called(name), min(self._limits.call, left))
         except SubjectError as error:
             if error.failure == "timeout" and left < self._limits.call:
                 self._end()

@@ -8,7 +8,7 @@ from typing import Any
 
 from bn_worker.runtimes.base import Adapter, Spec
 
-_RUNTIMES = {
+RUNTIMES = {
     "class": ("bn_worker.runtimes.classes", "ClassAdapter"),
     "functions": ("bn_worker.runtimes.functions", "FunctionAdapter"),
     "module": ("bn_worker.runtimes.torch", "ModuleAdapter"),
@@ -34,7 +34,7 @@ def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Adapt
 
 
 def _runtime(spec: Spec) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]:
-    module, name = _RUNTIMES[spec["kind"]]
+    module, name = RUNTIMES[spec["kind"]]
     runtime: Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]
     runtime = getattr(import_module(module), name)
     return runtime

@@ -1,4 +1,4 @@
-"""Imports run one way, from the rooms that know less to those that know more."""
+"""The rooms: imports run one way, and the worker does what the grader knows to ask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ import ast
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bn_grading.courses import model
+from bn_properties.calls import (
+    Backward,
+    Call,
+    Infer,
+    LookAgain,
+    OtherLayer,
+    Population,
+    SetParameters,
+    Train,
+)
+from bn_properties.protocol import Setup
+from bn_properties.scenario import Scenario
+from bn_worker import runtimes
+from bn_worker.loop import Worker
 
 ROOT = Path(__file__).parents[2]
 MAY_IMPORT = {
@@ -79,3 +95,21 @@ def test_what_one_platform_has_is_imported_for_isolation_alone() -> None:
         place = path.relative_to(ROOT).as_posix()
         if not place.startswith(ISOLATION):
             assert set() == imported(path) & PLATFORM_BOUND, place
+
+
+def test_the_worker_does_what_the_grader_knows_to_ask() -> None:
+    assert set(model.RUNTIMES) == set(runtimes.RUNTIMES)
+    batch, vector = np.ones((2, 1)), np.ones(1)
+    asked: tuple[Call, ...] = (
+        Train(batch, batch),
+        Infer(batch, batch),
+        Backward(batch),
+        OtherLayer(batch),
+        LookAgain(),
+        SetParameters(vector, vector),
+        Population((batch,)),
+    )
+    assert set(Call.__subclasses__()) == {type(call) for call in asked}
+    scenario = Scenario(Setup(1), asked)
+    names = {each.name for operations in scenario.operations for each in operations}
+    assert {"load", "construct", *names} == Worker().operations

@@ -304,4 +304,5 @@ def parse(text: str, name: str) -> Course:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CourseError(f"the course file {name} is wrong: {where}: {first["msg"].removeprefix("Value error, ")}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise CourseError(f"the course file {name} is wrong: {where}: {said}") from error

@@ -88,22 +88,6 @@ def same(expected: Mapping[str, AnyArray], actual: Mapping[str, AnyArray]) -> bo
     return list(expected) == list(actual) and all(expected[n] is actual[n] for n in expected)
 
 
-FORWARD = {
-    "gives": ("out", "running_mean", "running_var"),
-    "options": {},
-    "like": (3, 2),
-    "lends": "input",
-    "essential": "out",
-    "goes_on": False,
-}
-GRADIENT = {
-    "gives": ("dz", "dgamma", "dbeta"),
-    "options": {},
-    "like": (3, 2),
-    "lends": "upstream gradient",
-    "essential": None,
-    "goes_on": True,
-}
 SILENT = {
     "gives": (),
     "options": {},
@@ -111,6 +95,15 @@ SILENT = {
     "lends": "",
     "essential": None,
     "goes_on": False,
+}
+OUTPUTS = ("out", "running_mean", "running_var")
+GRADIENTS = ("dz", "dgamma", "dbeta")
+FORWARD = SILENT | {"gives": OUTPUTS, "like": (3, 2), "lends": "input", "essential": "out"}
+GRADIENT = SILENT | {
+    "gives": GRADIENTS,
+    "like": (3, 2),
+    "lends": "upstream gradient",
+    "goes_on": True,
 }
 
 
@@ -307,10 +300,6 @@ def test_looking_again_is_about_the_first_call_of_its_kind(
     layer = Words()
     assert {again.quantity: "again"} == operation.run(layer, {})
     assert [("look_again", again.call, again.quantity)] == layer.asked
-
-
-OUTPUTS = ("out", "running_mean", "running_var")
-GRADIENTS = ("dz", "dgamma", "dbeta")
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def same(expected: Mapping[str, AnyArray], actual: Mapping[str, AnyArray]) -> bo
     return list(expected) == list(actual) and all(expected[n] is actual[n] for n in expected)
 
 
-SILENT = {
+SILENT: dict[str, Any] = {
     "gives": (),
     "options": {},
     "like": (),
@@ -209,7 +209,7 @@ def test_an_operation_carries_these_arrays(call: Call, arrays: list[dict[str, An
 def test_running_a_call_asks_the_layer_and_names_what_it_gives(
     call: Call, asked: list[tuple[Any, ...]], given: dict[str, str]
 ) -> None:
-    layer, found = Words(), dict[str, object]()
+    layer, found = Words(), dict[Quantity, object]()
     for operation in call.operations((), ()):
         found |= operation.run(layer, operation.arrays)
     assert given == found

@@ -80,8 +80,10 @@ def plain(arrays: dict[str, ArrayRecord]) -> dict[str, object]:
     return {name: array.array().ravel().tolist() for name, array in arrays.items()}
 
 
-def shown(**values: AnyArray | SubjectError) -> Response[AnyArray]:
-    return Response(values)  # type: ignore[arg-type]
+def shown(
+    error: SubjectError | None = None, /, **values: AnyArray | SubjectError
+) -> Response[AnyArray]:
+    return Response(values, error=error)  # type: ignore[arg-type]
 
 
 TRAINED = {"out": column(8, 9), "running_mean": ONE, "running_var": ONE}
@@ -184,8 +186,8 @@ def test_what_the_oracle_does_not_give_is_not_expected() -> None:
 
 
 def test_a_missing_gradient_is_the_error_of_the_call_that_should_have_given_it() -> None:
-    gave = {**TRAINED, "dz": WRONG, "dgamma": ONE}
-    _, forward, backward = written([Train(Z, G)], [shown(**gave)])
+    response = shown(**TRAINED, dz=WRONG, dgamma=ONE)
+    _, forward, backward = written([Train(Z, G)], [response])
     assert forward.error is None
     assert "it raises" == backward.error
     assert {"dgamma": [7.0]} == plain(backward.got)
@@ -193,16 +195,14 @@ def test_a_missing_gradient_is_the_error_of_the_call_that_should_have_given_it()
 
 
 def test_missing_statistics_alone_are_no_error_of_the_call() -> None:
-    gave = {"out": Z, "running_mean": WRONG, "running_var": OTHER}
-    _, only = written([Train(Z)], [shown(**gave)])
+    response = shown(out=Z, running_mean=WRONG, running_var=OTHER)
+    _, only = written([Train(Z)], [response])
     assert only.error is None
     assert {"out"} == only.got.keys()
 
 
 def test_a_call_behind_the_failure_tells_why_there_is_nothing() -> None:
-    dead = Response[AnyArray](
-        dict.fromkeys(("out", "running_mean", "running_var"), WRONG), error=WRONG
-    )
+    dead = shown(WRONG, out=WRONG, running_mean=WRONG, running_var=WRONG)
     _, first, second = written([Infer(Z), OtherLayer(Z)], [dead, Response({}, error=WRONG)])
     assert "it raises" == first.error == second.error
     assert {} == first.got
@@ -210,7 +210,7 @@ def test_a_call_behind_the_failure_tells_why_there_is_nothing() -> None:
 
 def test_the_reason_of_a_missing_quantity_outweighs_that_of_the_whole_call() -> None:
     """A backward that failed first says so, though the layer went wrong elsewhere later."""
-    response = Response[AnyArray]({**TRAINED, "dz": OTHER}, error=WRONG)
+    response = shown(WRONG, **TRAINED, dz=OTHER)
     _, forward, backward = written([Train(Z, G)], [response])
     assert "it raises" == forward.error
     assert "there is none" == backward.error

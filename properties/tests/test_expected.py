@@ -108,7 +108,7 @@ def test_the_plain_average_of_all_batches() -> None:
 def test_what_is_looked_at_again_is_what_the_first_call_gave() -> None:
     calls: list[Call] = [Train(Z, G), Infer(Z), Train(column(6, 8), column(5, 7))]
     calls += [LookAgain("train", "out"), LookAgain("infer", "out")]
-    calls += [LookAgain("backward", q) for q in ("dz", "dgamma", "dbeta")]  # type: ignore[arg-type]
+    calls += [LookAgain("backward", q) for q in ("dz", "dgamma", "dbeta")]
     train, inferred, _, *again = told(*calls)
     found = [each.values for each in again]
     assert [-1.0, 3.0] == found[0]["out"].ravel().tolist()
@@ -222,7 +222,7 @@ def test_bounds_are_of_the_order_of_a_few_roundings_of_the_inputs_dtype(
 def test_the_bound_on_statistics_grows_with_the_steps_that_they_went_through() -> None:
     first, *_, last = told(Train(Z), Train(Z), Train(Z), Infer(Z))
     for quantity in ("running_mean", "running_var"):
-        assert (0 < first.bound(quantity)).all()  # type: ignore[arg-type]
+        assert (0 < first.bound(quantity)).all()
     assert (first.bound("running_var") < last.bound("running_var")).all()
 
 

@@ -101,9 +101,8 @@ def test_calls_before_the_failure_are_not_touched_by_it() -> None:
 
 @pytest.mark.parametrize("missing", ["running_mean", "running_var"])
 def test_a_missing_statistic_ends_nothing(missing: Quantity) -> None:
-    reply = Reply[AnyArray](
-        {"out": X, "running_mean": TWO, "running_var": TWO} | {missing: WRONG}  # type: ignore[operator]
-    )
+    gave: dict[Quantity, AnyArray | SubjectError] = {q: FULL[q] for q in FORWARD}
+    reply = Reply(gave | {missing: WRONG})
     names, (first, second) = walked([Train(X), Infer(X)], {"train": reply})
     assert ["train", "infer"] == names
     assert WRONG is first.values[missing]

@@ -118,7 +118,7 @@ def test_single_precision_is_measured_as_what_it_is_in_double() -> None:
 
 
 def test_a_bound_that_is_nan_is_the_graders_error_not_a_pass() -> None:
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(ArithmeticError, match="q: the bound is NaN"):
         judge(check([1.0], [2.0], [np.nan]))
 
 

@@ -79,7 +79,10 @@ def scanned(
     found: Mapping[int, float | Failure | None], cases: Sequence[Case] | None = None
 ) -> Finding:
     several = [case(index) for index in found] if cases is None else cases
-    return scan(prop(by_case(found)), several, Transcript(Silent()), Oracle(CMU_HW1P1))
+    asking = prop(by_case(found))
+    finding = scan(asking, several, Transcript(Silent()), Oracle(CMU_HW1P1))
+    assert asking is finding.property
+    return finding
 
 
 # One case.
@@ -294,7 +297,9 @@ def test_what_a_submission_may_refuse_is_taken_back_when_it_refuses() -> None:
     seen = Transcript(subject)
     kept = case(3)
     seen(kept.sequence)
-    found = scan(refusing(before=False), [kept, case(1)], seen, Oracle(CMU_HW1P1))
+    asking = refusing(before=False)
+    found = scan(asking, [kept, case(1)], seen, Oracle(CMU_HW1P1))
+    assert asking is found.property
     assert Outcome.NOT_APPLICABLE == found.outcome
     assert "it has none: momentum is None" == found.message
     assert (0, None, None) == (found.examples, found.worst, found.failing)

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from bn_properties.calls import Backward, Call, Infer, LookAgain, Operation, SetParameters, Train
+from bn_properties.calls import (
+    Backward,
+    Call,
+    Infer,
+    LookAgain,
+    Operation,
+    Population,
+    SetParameters,
+    Train,
+)
 from bn_properties.protocol import (
     FORWARD,
     GRADIENTS,
@@ -176,6 +185,13 @@ def test_a_result_is_what_the_check_makes_of_it_or_why_it_refuses_it() -> None:
     assert 1.0 == only.array("dz")[0, 0]
     assert WRONG is only.values["dgamma"] is only.values["dbeta"]
     assert only.error is None
+
+
+def test_a_missing_gradient_leaves_the_others() -> None:
+    replies = {"backward": Reply[AnyArray]({"dz": WRONG, "dgamma": TWO, "dbeta": TWO})}
+    _, (only,) = walked([Train(X, G)], replies)
+    assert WRONG is only.values["dz"]
+    assert TWO is only.values["dgamma"] is only.values["dbeta"]
 
 
 def test_an_output_that_the_check_refuses_ends_the_scenario() -> None:
@@ -355,6 +371,18 @@ def test_whatever_differs_in_two_scenarios_shows_in_their_keys() -> None:
     asked = [Scenario(setup, (Train(x),)) for setup in setups]
     asked += [Scenario(Setup(2), each) for each in calls]
     assert len(asked) == len({scenario.key for scenario in asked})
+
+
+def test_every_number_of_every_batch_counts_for_the_key_however_small_its_part() -> None:
+    """An array's text leaves out digits, and most of a large array."""
+    many = np.ones((2000, 2))
+    one = many.copy()
+    one[1000, 1] += 2.0**-40
+    for call in (Train, Infer, Backward, lambda x: Population((many, x))):
+        keys = {Scenario(Setup(2), (call(x),)).key for x in (many, one)}
+        assert 2 == len(keys), call
+    setups = (Setup(2000, gamma=each[:, 1]) for each in (many, one))
+    assert 2 == len({Scenario(setup, ()).key for setup in setups})
 
 
 def test_a_call_knows_the_calls_before_and_after_it() -> None:

@@ -184,11 +184,11 @@ def test_of_a_group_that_is_missing_the_first_part_speaks_for_all() -> None:
     assert (0.0, 1.0, 0) == (row.points, row.max_points, row.examples)
 
 
-def test_a_missing_main_part_has_the_plain_ids() -> None:
-    second, spatial = part("second", "layer"), part("spatial")
-    graded = course(MAIN, second, spatial, points={AGREES: 3.0})
+def test_a_missing_main_part_has_the_plain_ids_and_no_other_missing_part_has() -> None:
+    more, second, spatial = part("more"), part("second", "layer"), part("spatial")
+    graded = course(MAIN, more, second, spatial, points={AGREES: 3.0})
     results = rows(graded, found(of=spatial, main=False))
-    assert {"layer", "spatial"} == {row.part for row in results.values()}
+    assert {"layer", "more", "spatial"} == {row.part for row in results.values()}
     row = results[AGREES]
     assert (Outcome.NOT_RUN, "layer", 0.0, 3.0) == (
         row.status,
@@ -196,7 +196,15 @@ def test_a_missing_main_part_has_the_plain_ids() -> None:
         row.points,
         row.max_points,
     )
+    assert Outcome.NOT_RUN == results[f"more/{AGREES}"].status
     assert Outcome.PASS == results[f"spatial/{AGREES}"].status
+
+
+def test_a_main_part_has_plain_ids_also_for_what_it_is_not_about() -> None:
+    narrow = part("narrow", families=("backward",))
+    results = rows(course(narrow), found(of=narrow))
+    assert {prop.id for prop in PROPERTIES} == results.keys()
+    assert Outcome.NOT_APPLICABLE == results[AGREES].status
 
 
 def test_families_that_a_part_is_not_about_are_not_applicable_there_or_not() -> None:

@@ -260,6 +260,7 @@ def test_another_parts_mistakes_are_its_own() -> None:
     [
         ("train raises", "Train raises."),
         ("a layer is shared", "A layer is shared."),
+        ("a γ is shared", "A γ is shared."),
         ("it ends.", "It ends."),
         ("γ is left out", "γ is left out."),
         ("s is √σ²", "s is √σ²."),

@@ -21,7 +21,7 @@ from bn_properties.calls import (
 )
 from bn_properties.expectation import Expected
 from bn_properties.expected import OracleLayer, expected
-from bn_properties.protocol import AnyArray, Quantity, Setup
+from bn_properties.protocol import FORWARD, GRADIENTS, AnyArray, Quantity, Setup
 from bn_properties.scenario import Scenario
 from bn_properties.transcript import Oracle
 
@@ -31,15 +31,8 @@ def column(*values: float) -> AnyArray:
 
 
 Z, G = column(1, 3), column(1, 0)
-SETUP = Setup(
-    1,
-    eps=3.0,
-    decay=0.75,
-    gamma=np.array([4.0]),
-    beta=np.array([1.0]),
-    running_mean=np.array([10.0]),
-    running_var=np.array([1.0]),
-)
+GAMMA, BETA, MEAN, VAR = (np.array([value]) for value in (4.0, 1.0, 10.0, 1.0))
+SETUP = Setup(1, 3.0, 0.75, GAMMA, BETA, MEAN, VAR)
 
 
 def told(
@@ -192,14 +185,7 @@ def test_batches_that_leave_the_variance_open(batches: tuple[AnyArray, ...], mea
     np.testing.assert_allclose(only.values["population_mean"], [mean], rtol=1e-15)
 
 
-QUANTITIES: tuple[Quantity, ...] = (
-    "out",
-    "dz",
-    "dgamma",
-    "dbeta",
-    "running_mean",
-    "running_var",
-)
+QUANTITIES = (*FORWARD, *GRADIENTS)
 
 
 @pytest.mark.parametrize("make", [Train, Infer])

@@ -10,6 +10,7 @@ import pytest
 from bn_grading.courses.model import Limits
 from bn_grading.subject.session import MAX_RESTARTS, Refused, Script, Session, Unusable
 from bn_properties.protocol import SubjectError
+from bn_worker import wire
 from bn_worker.messages import Problem, Reply, Request
 
 TIMEOUT = SubjectError("timeout", "train takes longer than 2 s")
@@ -45,14 +46,12 @@ class World:
         self.started.append(self.coming.pop(0))
         return Pretended(self, self.started[-1])
 
-    def session(
-        self, *processes: Process, limits: Limits | None = None, work: float = 1.0
-    ) -> Session:
+    def session(self, *processes: Process, limits: Limits | None = None, **work: float) -> Session:
         """Return a session whose first process is loaded."""
         for process in processes:
             process.answers.insert(0, LOADED)
         self.coming = list(processes)
-        session = Session(Request("load"), limits or Limits(), work)
+        session = Session(Request("load"), limits or Limits(), **work)
         session.start()
         return session
 
@@ -111,10 +110,11 @@ def texts(found: Sequence[Reply | SubjectError]) -> list[str]:
 def test_starting_loads_the_submission_within_its_own_limit(world: World) -> None:
     process = Process([LOADED])
     world.coming = [process]
-    session = Session(Request("load"), Limits(start=7.0))
+    load = Request("load", {"source": "x = 1"})
+    session = Session(load, Limits(start=7.0))
     assert ["layer"] == session.start()
+    assert [wire.encode(load.message())] == process.sent
     assert [("load", 7.0)] == process.asked
-    assert 1 == len(process.sent)
     assert "output 1" == session.output
 
 
@@ -123,7 +123,7 @@ def test_starting_loads_the_submission_within_its_own_limit(world: World) -> Non
     [
         (Reply(error=Problem("unusable", "line 3 is no Python")), "line 3 is no Python"),
         (SubjectError("timeout", "load takes longer than 10 s"), "importing it takes longer than"),
-        (SubjectError("died", "load kills its process"), "importing it kills its process"),
+        (SubjectError("died", "load prints load and ends"), "importing it prints load and ends"),
     ],
 )
 def test_what_does_not_load_is_unusable_and_its_process_is_ended(
@@ -135,6 +135,10 @@ def test_what_does_not_load_is_unusable_and_its_process_is_ended(
         Session(Request("load"), Limits()).start()
     assert process.closed
     assert "output 1" == caught.value.output
+
+
+def test_why_it_is_unusable_may_come_without_output() -> None:
+    assert "" == Unusable("it is missing").output
 
 
 def test_before_it_starts_a_session_has_no_output() -> None:
@@ -299,12 +303,14 @@ def test_a_call_that_hangs_with_time_left_has_hung(world: World) -> None:
     assert ["reply", TIMEOUT.message, TIMEOUT.message] == texts(session.play(Played())[1])
 
 
-@pytest.mark.parametrize(("work", "allowed"), [(0.5, "5 s"), (1.0, "5 s"), (3.0, "15 s")])
+@pytest.mark.parametrize(
+    ("work", "allowed"), [({}, "5 s"), ({"work": 0.5}, "5 s"), ({"work": 3.0}, "15 s")]
+)
 def test_more_work_gets_more_time_and_less_gets_no_less(
-    world: World, work: float, allowed: str
+    world: World, work: dict[str, float], allowed: str
 ) -> None:
     process = Process([DONE] * 30, seconds=2.0)
-    session = world.session(process, limits=SHORT, work=work)
+    session = world.session(process, limits=SHORT, **work)
     for _ in range(4):
         _, found = session.play(Played())
     assert f"the submission takes longer than {allowed} in all" == texts(found)[0]

@@ -96,6 +96,7 @@ def test_a_failure_says_where_and_by_how_much(
         ([1.0, 1.0], [1.0, 1.0], None, 0.0),
         ([[np.inf]], [[1.0]], [[np.inf]], 0.0),
         ([2.0, np.nan], [1.0, 1.0], [2.0, np.inf], 0.5),
+        ([3.0, np.nan], [1.0, 1.0], [2.0, np.inf], 1.0),
         ([2.0, np.inf], [1.0, np.inf], [2.0, np.inf], 0.5),
         ([2.0, 1e300], [1.0, 1.0], [2.0, np.inf], 0.5),
     ],

@@ -142,11 +142,14 @@ def test_a_property_is_what_its_function_says() -> None:
         holds.
 
         And more.
+
+        And yet more.
         """
         yield from ()
 
     assert ("family.statement", "family") == (judged.id, judged.family)
     assert "Say what holds." == judged.title
+    assert "judged" == judged.judge.__name__
     assert ("x = x", "a book", ("a.b",), 3, "population") == (
         judged.equation,
         judged.source,

@@ -52,8 +52,74 @@ def test_a_comparison_is_measured_in_units_of_its_bound(
     assert ((1,) if ratio > 1.0 else None) == measured.index
 
 
+def test_nothing_to_compare_holds() -> None:
+    measured = judge(check([], [], []))
+    assert (0.0, None, 0.0, 0.0) == (
+        measured.ratio,
+        measured.index,
+        measured.absolute,
+        measured.relative,
+    )
+    assert not measured.failed
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "bound", "index", "absolute", "relative"),
+    [
+        # The worst is what is farthest beyond its bound, not what is farthest off.
+        ([[9.0, 2.0], [4.0, 1.0]], [[1, 2], [2, 1]], [[4, 1], [0.5, 1]], (1, 0), 2.0, 1.0),
+        ([3.0, 9.0], [-1.0, 9.0], [1.0, 1.0], (0,), 4.0, 4.0),
+        ([3.0], [0.0], [1.0], (0,), 3.0, np.inf),
+        ([3.0, np.nan], [1.0, 1.0], [1.0, 1.0], (1,), np.inf, np.inf),
+        # The first of several that are alike; one bound for all.
+        ([5.0, 5.0], [1.0, 1.0], 2.0, (0,), 4.0, 4.0),
+        ([1.0, 1.5], [1.0, 1.0], None, (1,), 0.5, 0.5),
+        # What may not be judged is not the worst.
+        ([9.0, 4.0], [1.0, 1.0], [np.inf, 1.0], (1,), 3.0, 3.0),
+        ([np.inf, 4.0], [1.0, 1.0], [np.inf, 1.0], (1,), 3.0, 3.0),
+    ],
+)
+def test_a_failure_says_where_and_by_how_much(
+    got: object, expected: object, bound: object, index: object, absolute: float, relative: float
+) -> None:
+    measured = judge(check(got, expected, bound))
+    assert measured.failed
+    assert index == measured.index
+    assert absolute == measured.absolute
+    assert relative == measured.relative
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "bound", "ratio"),
+    [
+        (3.0, 1.0, 4.0, 0.5),
+        ([1.0, 1.0], [1.0, 1.0], None, 0.0),
+        ([[np.inf]], [[1.0]], [[np.inf]], 0.0),
+        ([2.0, np.nan], [1.0, 1.0], [2.0, np.inf], 0.5),
+        ([3.0, np.nan], [1.0, 1.0], [2.0, np.inf], 1.0),
+        ([2.0, np.inf], [1.0, np.inf], [2.0, np.inf], 0.5),
+        ([2.0, 1e300], [1.0, 1.0], [2.0, np.inf], 0.5),
+    ],
+)
+def test_a_comparison_that_holds_has_its_ratio_and_no_place(
+    got: object, expected: object, bound: object, ratio: float
+) -> None:
+    measured = judge(check(got, expected, bound))
+    assert ratio == measured.ratio
+    assert (None, 0.0, 0.0) == (measured.index, measured.absolute, measured.relative)
+
+
+def test_infinities_that_are_alike_are_wrong_where_something_is_judged() -> None:
+    assert np.inf == judge(check([np.inf], [np.inf], [1.0])).ratio
+
+
+def test_single_precision_is_measured_as_what_it_is_in_double() -> None:
+    third = Check("q", np.array([1 / 3], np.float32), np.array([1 / 3]), np.array([1.0]))
+    assert 0.0 < judge(third).ratio < 2.0**-24
+
+
 def test_a_bound_that_is_nan_is_the_graders_error_not_a_pass() -> None:
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(ArithmeticError, match="q: the bound is NaN"):
         judge(check([1.0], [2.0], [np.nan]))
 
 

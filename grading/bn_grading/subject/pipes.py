@@ -137,6 +137,8 @@ class ThreadedPipes:
                 self._piece, self._at = self._replies.get(timeout=left), 0
             except Empty:
                 raise TimeUp from None
+            if not self._piece:
+                self._replies.put(b"")  # the end is there for whoever asks again
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
         return part

@@ -1,0 +1,125 @@
+"""What grader and worker say to each other: whatever is not as it should be is refused."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from bn_worker import wire
+from bn_worker.messages import Problem, Reply, Request
+from bn_worker.wire import WireError
+
+
+def sent(header: dict[str, Any]) -> Reply:
+    """Return a reply with that header as it arrives: through a frame."""
+    (message,) = wire.read(io.BytesIO(wire.encode((header, {}))))
+    return Reply.read(message)
+
+
+FULL: dict[str, Any] = {
+    "problems": {"dz": ["raised", "it raises"]},
+    "edited": ["gamma", "beta", "given", "earlier"],
+    "error": ["unusable", "line 3"],
+    "present": ["layer", "spatial"],
+}
+
+
+def test_what_is_as_it_should_be_is_read() -> None:
+    assert Reply() == sent({})
+    assert Reply(
+        problems={"dz": Problem("raised", "it raises")},
+        edited=("gamma", "beta", "given", "earlier"),
+        error=Problem("unusable", "line 3"),
+        present=("layer", "spatial"),
+    ) == sent(FULL)
+
+
+def test_a_reply_reads_back_as_it_was_written() -> None:
+    x = np.arange(3.0)
+    for reply in (Reply(), sent(FULL), Reply({"out": x}, present=("layer",))):
+        (message,) = wire.read(io.BytesIO(wire.encode(reply.message())))
+        read = Reply.read(message)
+        assert list(reply.arrays) == list(read.arrays)
+        for name, array in reply.arrays.items():
+            assert array.tolist() == read.arrays[name].tolist()
+        for name in ("problems", "edited", "error", "present"):
+            assert getattr(reply, name) == getattr(read, name)
+
+
+def test_what_is_empty_is_not_sent() -> None:
+    assert ({}, {}) == Reply().message()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"odd": 1},
+        {**FULL, "arrays2": []},
+        {"problems": []},
+        {"problems": "raised"},
+        {"problems": None},
+        {"problems": {"dz": None}},
+        {"problems": {"dz": "raised"}},
+        {"problems": {"dz": "ab"}},
+        {"problems": {"dz": {"failure": "raised"}}},
+        {"problems": {"dz": []}},
+        {"problems": {"dz": ["raised"]}},
+        {"problems": {"dz": ["raised", "it raises", 1]}},
+        {"problems": {"dz": ["odd", "it raises"]}},
+        {"problems": {"dz": ["timeout", "it raises"]}},
+        {"problems": {"dz": [1, "it raises"]}},
+        {"problems": {"dz": [["raised"], "it raises"]}},
+        {"problems": {"dz": ["raised", 1]}},
+        {"problems": {"dz": ["raised", None]}},
+        {"problems": {"dz": ["raised", ["it"]]}},
+        {"edited": "gamma"},
+        {"edited": {"gamma": 1}},
+        {"edited": None},
+        {"edited": 3},
+        {"edited": ["odd"]},
+        {"edited": [1]},
+        {"edited": [None]},
+        {"edited": [["gamma"]]},
+        {"edited": ["gamma", "odd"]},
+        {"error": "it raises"},
+        {"error": {}},
+        {"error": False},
+        {"error": ["raised"]},
+        {"error": ["odd", "it raises"]},
+        {"error": ["raised", 3]},
+        {"present": "layer"},
+        {"present": {"layer": 1}},
+        {"present": None},
+        {"present": [1]},
+        {"present": [None]},
+        {"present": ["layer", ["spatial"]]},
+    ],
+    ids=repr,
+)
+def test_a_field_that_is_not_as_it_should_be_is_refused(header: dict[str, Any]) -> None:
+    with pytest.raises(WireError, match="a reply"):
+        sent(header)
+
+
+def test_a_refusal_quotes_no_more_than_a_little() -> None:
+    for header in ({"x" * 10_000: 1}, {"edited": ["x" * 10_000]}, {"present": [[1] * 10_000]}):
+        with pytest.raises(WireError) as caught:
+            sent(header)
+        assert len(str(caught.value)) < 250
+
+
+def test_a_request_reads_back_as_it_was_written() -> None:
+    x = np.arange(3.0)
+    request = Request("train", {"differentiable": True}, {"x": x})
+    (message,) = wire.read(io.BytesIO(wire.encode(request.message())))
+    read = Request.read(message)
+    assert ("train", {"differentiable": True}) == (read.op, read.options)
+    assert ["x"] == list(read.arrays)
+    assert x.tolist() == read.arrays["x"].tolist()
+    assert {"differentiable": True} == request.options, "the request itself stays as it is"
+
+
+def test_an_option_does_not_take_the_operations_place() -> None:
+    assert "train" == Request("train", {"op": "infer"}).message()[0]["op"]

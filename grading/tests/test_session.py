@@ -1,0 +1,337 @@
+"""The session's three states, with a transport that does as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from bn_grading.courses.model import Limits
+from bn_grading.subject.session import MAX_RESTARTS, Refused, Script, Session, Unusable
+from bn_properties.protocol import SubjectError
+from bn_worker import wire
+from bn_worker.messages import Problem, Reply, Request
+
+TIMEOUT = SubjectError("timeout", "train takes longer than 2 s")
+DEATH = SubjectError("died", "train kills its process (SIGKILL)")
+LOADED = Reply(present=("layer",))
+DONE = Reply()
+
+
+@dataclass
+class Process:
+    """One process's life: what it answers, one after the other, each after so many seconds."""
+
+    answers: list[Reply | SubjectError]
+    seconds: float = 0.0
+    asked: list[tuple[str, float]] = field(default_factory=list)
+    """The name of each call, and the time that it was given."""
+    sent: list[bytes] = field(default_factory=list)
+    closed: bool = False
+
+
+class World:
+    """The processes that a session will start, in order, and a clock that they alone move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.coming: list[Process] = []
+        self.started: list[Process] = []
+        monkeypatch.setattr("bn_grading.subject.session.Transport", self._start)
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr("bn_grading.subject.session.time", clock)
+
+    def _start(self) -> Pretended:
+        self.started.append(self.coming.pop(0))
+        return Pretended(self, self.started[-1])
+
+    def session(self, *processes: Process, limits: Limits | None = None, **work: float) -> Session:
+        """Return a session whose first process is loaded."""
+        for process in processes:
+            process.answers.insert(0, LOADED)
+        self.coming = list(processes)
+        session = Session(Request("load"), limits or Limits(), **work)
+        session.start()
+        return session
+
+
+class Pretended:
+    """A transport whose process is pretended."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.dead: SubjectError | None = None
+        self.output = f"output {len(world.started)}"
+        self._world, self._process = world, process
+
+    def send(self, frames: bytes) -> None:
+        assert self.dead is None
+        assert not self._process.closed
+        self._process.sent.append(frames)
+
+    def receive(self, call: str, seconds: float) -> Reply:
+        if self.dead is not None:
+            raise self.dead
+        self._process.asked.append((call, seconds))
+        if call != "load":
+            self._world.now += min(self._process.seconds, seconds)
+        answer = self._process.answers.pop(0)
+        if isinstance(answer, SubjectError):
+            self.dead = answer
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._process.closed = True
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@dataclass
+class Played:
+    """The calls of one scenario, and how they were asked for."""
+
+    names: tuple[str, ...] = ("construct", "train", "backward")
+    asked: list[tuple[dict[str, SubjectError], bool]] = field(default_factory=list)
+
+    def __call__(self, refused: Refused, together: bool) -> Script:
+        self.asked.append((dict(refused), together))
+        names = tuple(name for name in self.names if name not in refused)
+        return Script(names, b"together" if together else b"one by one")
+
+
+def texts(found: Sequence[Reply | SubjectError]) -> list[str]:
+    return [each.message if isinstance(each, SubjectError) else "reply" for each in found]
+
+
+def test_starting_loads_the_submission_within_its_own_limit(world: World) -> None:
+    process = Process([LOADED])
+    world.coming = [process]
+    load = Request("load", {"source": "x = 1"})
+    session = Session(load, Limits(start=7.0))
+    assert ["layer"] == session.start()
+    assert [wire.encode(load.message())] == process.sent
+    assert [("load", 7.0)] == process.asked
+    assert "output 1" == session.output
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Reply(error=Problem("unusable", "line 3 is no Python")), "line 3 is no Python"),
+        (SubjectError("timeout", "load takes longer than 10 s"), "importing it takes longer than"),
+        (SubjectError("died", "load prints load and ends"), "importing it prints load and ends"),
+    ],
+)
+def test_what_does_not_load_is_unusable_and_its_process_is_ended(
+    world: World, answer: Reply | SubjectError, reason: str
+) -> None:
+    process = Process([answer])
+    world.coming = [process]
+    with pytest.raises(Unusable, match=reason) as caught:
+        Session(Request("load"), Limits()).start()
+    assert process.closed
+    assert "output 1" == caught.value.output
+
+
+def test_why_it_is_unusable_may_come_without_output() -> None:
+    assert "" == Unusable("it is missing").output
+
+
+def test_before_it_starts_a_session_has_no_output() -> None:
+    session = Session(Request("load"), Limits())
+    assert "" == session.output
+    session.close()
+
+
+def test_all_calls_of_a_scenario_go_together_and_each_gets_its_reply(world: World) -> None:
+    replies = [Reply(edited=("gamma",)), Reply(edited=("beta",)), DONE]
+    process = Process(list[Reply | SubjectError](replies))
+    session, script = world.session(process, limits=Limits(call=3.0)), Played()
+    refused, found = session.play(script)
+    assert {} == refused
+    assert replies == found
+    assert [({}, True)] == script.asked
+    assert b"together" == process.sent[1]
+    assert ["construct", "train", "backward"] == [name for name, _ in process.asked[1:]]
+    assert {3.0} == {seconds for _, seconds in process.asked[1:]}
+
+
+@pytest.mark.parametrize(
+    ("failure", "becomes"),
+    [
+        ("raised", "raised"),
+        ("not_implemented", "not_implemented"),
+        ("unusable_result", "unusable_result"),
+        ("unusable", "raised"),
+    ],
+)
+def test_a_call_that_fails_in_its_process_is_an_error_and_ends_nothing(
+    world: World, failure: str, becomes: str
+) -> None:
+    wrong = Reply(error=Problem(failure, "it fails"))  # type: ignore[arg-type]
+    session, script = world.session(Process([DONE, wrong, DONE])), Played()
+    refused, found = session.play(script)
+    assert {} == refused
+    error = found[1]
+    assert isinstance(error, SubjectError)
+    assert (becomes, "it fails") == (error.failure, error.message)
+    assert [DONE, DONE] == [found[0], found[2]]
+    assert [({}, True)] == script.asked
+
+
+@pytest.mark.parametrize("end", [DEATH, TIMEOUT])
+def test_once_the_process_has_ended_calls_are_asked_again_one_by_one(
+    world: World, end: SubjectError
+) -> None:
+    second = Process([DONE, end])
+    session, script = world.session(Process([end]), second), Played()
+    refused, found = session.play(script)
+    assert {} == refused
+    assert ["reply", end.message, end.message] == texts(found)
+    assert [({}, True), ({}, False)] == script.asked
+    assert world.started[0].closed
+    assert b"one by one" == second.sent[1]
+
+
+def test_what_ended_the_process_is_not_asked_again_but_the_rest_is(world: World) -> None:
+    third = Process([DONE, DONE])
+    session = world.session(Process([DEATH]), Process([DONE, DONE, DEATH]), third)
+    session.play(Played())
+    script = Played()
+    refused, found = session.play(script)
+    assert {"backward": DEATH} == refused
+    assert [DONE, DONE] == found
+    assert [({"backward": DEATH}, False)] == script.asked
+
+
+def test_a_first_call_that_ended_the_process_is_refused_for_good_for_the_first_reason(
+    world: World,
+) -> None:
+    again = SubjectError("died", "train ends its process")
+    dying = [Process([DEATH]), Process([DONE, DEATH]), Process([DONE, again])]
+    session = world.session(*dying, Process([]))
+    session.play(Played())
+    # A script that asks for it all the same: what is remembered is how it ended first.
+    session.play(lambda refused, together: Script(("construct", "train"), b""))
+    assert {"train": DEATH} == session.play(Played(()))[0]
+
+
+def test_without_a_layer_nothing_is_asked(world: World) -> None:
+    session = world.session(Process([DEATH]), Process([DEATH]))
+    session.play(Played())
+    script = Played()
+    refused, found = session.play(script)
+    assert {"construct": DEATH} == refused
+    assert [] == found
+    assert [] == script.asked
+    assert 2 == len(world.started)
+
+
+def test_a_process_is_started_again_so_often_and_no_more(world: World) -> None:
+    """The first ending is repeated to find the call; from then on each ending counts."""
+    calls = [f"call {number}" for number in range(MAX_RESTARTS + 3)]
+    dying = [Process([DEATH]) for _ in range(MAX_RESTARTS + 3)]
+    session = world.session(*dying)
+    for name in calls[: MAX_RESTARTS + 1]:
+        assert [DEATH.message] == texts(session.play(Played((name,)))[1])
+    assert MAX_RESTARTS + 2 == len(world.started)
+    _, found = session.play(Played((calls[-1],)))
+    assert MAX_RESTARTS + 2 == len(world.started), "no further one is started"
+    (error,) = found
+    assert isinstance(error, SubjectError)
+    assert "not_implemented" == error.failure
+    assert f"ended its process {MAX_RESTARTS + 1} times" in error.message
+
+
+def test_a_submission_that_does_not_load_again_has_died(world: World) -> None:
+    second = Process([])
+    session = world.session(Process([DEATH]), second)
+    second.answers = [Reply(error=Problem("unusable", "the disk is full"))]
+    _, found = session.play(Played())
+    text = "the submission does not load again: the disk is full"
+    assert [text, text, text] == texts(found)
+    assert {"died"} == {each.failure for each in found if isinstance(each, SubjectError)}
+
+
+# The time for all calls together.
+
+SHORT = Limits(call=2.0, submission=5.0)
+
+
+def test_only_the_time_that_the_submission_takes_counts(world: World) -> None:
+    process = Process([DONE] * 30, seconds=0.25)
+    session = world.session(process, limits=SHORT)
+    for _ in range(3):
+        world.now += 1000.0
+        assert ["reply"] * 3 == texts(session.play(Played())[1])
+
+
+def test_when_the_time_is_up_the_process_is_ended_and_nothing_more_is_asked(world: World) -> None:
+    process = Process([DONE] * 30, seconds=1.25)
+    session = world.session(process, limits=SHORT)
+    assert ["reply"] * 3 == texts(session.play(Played())[1])
+    text = "the submission takes longer than 5 s in all"
+    refused, found = session.play(Played())
+    assert {} == refused
+    assert ["reply", text, text] == texts(found)
+    assert {"unfinished"} == {each.failure for each in found if isinstance(each, SubjectError)}
+    assert process.closed
+    script = Played()
+    assert ({}, [text]) == (session.play(script)[0], texts(session.play(script)[1]))
+    assert [] == script.asked
+    assert 1 == len(world.started)
+
+
+def test_a_call_gets_no_more_time_than_is_left_and_then_the_time_is_up(world: World) -> None:
+    late = SubjectError("timeout", "backward takes longer than 1 s")
+    process = Process([DONE, DONE, late], seconds=2.0)
+    session = world.session(process, limits=SHORT)
+    _, found = session.play(Played())
+    assert [("construct", 2.0), ("train", 2.0), ("backward", 1.0)] == process.asked[1:]
+    assert ["reply", "reply", "the submission takes longer than 5 s in all"] == texts(found)
+    assert 1 == len(world.started), "nothing is asked again one by one"
+
+
+def test_a_call_that_hangs_with_time_left_has_hung(world: World) -> None:
+    session = world.session(
+        Process([TIMEOUT], seconds=2.0), Process([DONE, TIMEOUT], seconds=0.5), limits=SHORT
+    )
+    assert ["reply", TIMEOUT.message, TIMEOUT.message] == texts(session.play(Played())[1])
+
+
+@pytest.mark.parametrize(
+    ("work", "allowed"), [({}, "5 s"), ({"work": 0.5}, "5 s"), ({"work": 3.0}, "15 s")]
+)
+def test_more_work_gets_more_time_and_less_gets_no_less(
+    world: World, work: dict[str, float], allowed: str
+) -> None:
+    process = Process([DONE] * 30, seconds=2.0)
+    session = world.session(process, limits=SHORT, **work)
+    for _ in range(4):
+        _, found = session.play(Played())
+    assert f"the submission takes longer than {allowed} in all" == texts(found)[0]
+
+
+def test_closing_a_session_ends_its_process_and_keeps_its_first_output(world: World) -> None:
+    process = Process([])
+    with world.session(process) as session:
+        assert not process.closed
+    assert process.closed
+    assert "output 1" == session.output
+
+
+def test_the_output_is_that_of_the_first_process(world: World) -> None:
+    session = world.session(Process([DEATH]), Process([DONE, DONE, DONE]))
+    session.play(Played())
+    assert 2 == len(world.started)
+    assert "output 1" == session.output
+
+
+def test_a_gradient_of_inference_is_called_by_words_that_a_student_knows(world: World) -> None:
+    process = Process([DONE])
+    world.session(process).play(Played(("infer_backward",)))
+    assert "backward in inference mode" == process.asked[1][0]

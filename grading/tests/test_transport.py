@@ -1,0 +1,280 @@
+"""The transport against processes that do not do as they should: each ends within its limit."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from bn_grading.subject.pipes import PolledPipes, ThreadedPipes, pipes
+from bn_grading.subject.transport import Transport
+from bn_properties.protocol import SubjectError
+from bn_worker import wire
+from bn_worker.messages import Problem, Reply, Request
+
+LONG = 60.0
+"""Seconds: what is answered, or ends, at once gets them; nothing here needs them."""
+SHORT = 0.3
+"""Seconds: what never answers gets them."""
+
+CHILD = """
+import json, os, select, signal, struct, sys, time
+def say(data):
+    while data:
+        data = data[os.write(1, data):]
+def reply(*headers, body=b"", arrays=()):
+    text = json.dumps([{"arrays": list(arrays), **header} for header in headers]).encode()
+    say(struct.pack(">II", len(text), len(body)) + text + body)
+def hear(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, min(size - len(data), 1 << 16))
+        if not part:
+            sys.exit(9)
+        data += part
+    return data
+def request():
+    header, body = struct.unpack(">II", hear(8))
+    return hear(header + body)
+"""
+
+Start = Callable[[str], Transport]
+
+
+@pytest.fixture(params=[PolledPipes, ThreadedPipes], ids=["polled", "threaded"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return what starts a transport to a process that runs a script instead of the worker."""
+    if request.param is PolledPipes and not hasattr(__import__("select"), "poll"):
+        pytest.skip("this system has no poll")
+    started: list[Transport] = []
+
+    def started_with(script: str) -> Transport:
+        def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+            assert [sys.executable, "-I", "-m", "bn_worker.loop"] == command
+            return subprocess.Popen([sys.executable, "-I", "-c", CHILD + script], **options)
+
+        monkeypatch.setattr(
+            "bn_grading.subject.transport.subprocess",
+            SimpleNamespace(
+                Popen=popen,
+                PIPE=subprocess.PIPE,
+                TimeoutExpired=subprocess.TimeoutExpired,
+            ),
+        )
+        started.append(Transport())
+        return started[-1]
+
+    monkeypatch.setattr("bn_grading.subject.transport.pipes", request.param)
+    yield started_with
+    for transport in started:
+        transport.close()
+
+
+def asked(megabytes: int = 0) -> bytes:
+    """Return one request, with so much in it."""
+    body = {"x": np.zeros((megabytes << 20) // 8)}
+    return wire.encode(Request("train", arrays=body).message())
+
+
+def ended(transport: Transport, seconds: float = LONG) -> SubjectError:
+    """Return how the next call ends the process; after that there is no process."""
+    with pytest.raises(SubjectError) as caught:
+        transport.receive("train", seconds)
+    error = caught.value
+    assert error is transport.dead
+    with pytest.raises(SubjectError) as again:
+        transport.send(asked())
+    assert error is again.value
+    with pytest.raises(SubjectError) as again:
+        transport.receive("train", LONG)
+    assert error is again.value
+    return error
+
+
+def test_a_process_that_does_as_it_should(start: Start) -> None:
+    transport = start("request(); reply({'present': ['layer']}); request(); reply({})")
+    transport.send(asked())
+    assert Reply(present=("layer",)) == transport.receive("load", LONG)
+    transport.send(asked(1))
+    assert Reply() == transport.receive("train", LONG)
+    assert transport.dead is None
+
+
+def test_the_replies_of_one_frame_come_one_by_one(start: Start) -> None:
+    transport = start("request(); reply({'edited': ['gamma']}, {'error': ['raised', 'no']}, {})")
+    transport.send(asked())
+    assert Reply(edited=("gamma",)) == transport.receive("train", LONG)
+    assert Reply(error=Problem("raised", "no")) == transport.receive("train", LONG)
+    assert Reply() == transport.receive("train", LONG)
+
+
+def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_ones(start: Start) -> None:
+    transport = start("request(); reply({}, {'present': ['odd']}); request(); reply({})")
+    transport.send(asked())
+    assert Reply() == transport.receive("train", LONG)
+    transport.send(asked())
+    assert Reply() == transport.receive("train", LONG)
+
+
+@pytest.mark.parametrize("megabytes", [0, 8])
+def test_a_process_that_reads_nothing_is_given_up(start: Start, megabytes: int) -> None:
+    """Megabytes are more than any pipe holds: who waited for them to go would wait for ever."""
+    transport = start("time.sleep(3600)")
+    transport.send(asked(megabytes))
+    error = ended(transport, SHORT)
+    assert ("timeout", "train takes longer than 0.3 s") == (error.failure, error.message)
+
+
+def test_a_process_that_answers_before_it_reads_does_not_hang(start: Start) -> None:
+    """Both pipes are full: who only wrote, or only read, would wait for ever."""
+    size = 1 << 20
+    large = f"reply({{}}, arrays=[['out', '|u1', [{size}]]], body=bytes({size}))"
+    transport = start(f"{large}; request(); reply({{}})")
+    transport.send(asked(8))
+    assert size == transport.receive("train", LONG).arrays["out"].size
+    assert Reply() == transport.receive("train", LONG)
+
+
+def test_bytes_that_dribble_in_do_not_put_off_the_limit(start: Start) -> None:
+    transport = start(
+        "say(struct.pack('>II', 4000, 0))\nwhile True:\n    say(b' ')\n    time.sleep(0.05)"
+    )
+    transport.send(asked())
+    assert "timeout" == ended(transport, SHORT).failure
+
+
+def test_a_reply_that_comes_too_late_is_never_read(start: Start) -> None:
+    transport = start("request(); select.select([0], [], [], 3600); reply({})")
+    transport.send(asked())
+    assert "timeout" == ended(transport, SHORT).failure
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("say(b'hello, world\\n' * 10)", "disturbs the pipe"),
+        ("say(struct.pack('>II', 5, 0) + b'hello')", "disturbs the pipe"),
+        ("say(struct.pack('>II', 1 << 31, 0))", "is too large"),
+        ("say(struct.pack('>II', 2, 1 << 20))", "is too large"),
+        ("reply({'edited': 'gamma'})", "edited is no list"),
+        ("reply({'edited': ['all']})", "'all'"),
+        ("reply({'problems': {'dz': 3}})", "no pair"),
+        ("reply({'odd': 1})", "unknown field 'odd'"),
+        ("reply({}, arrays=[['out', '<f8', [3]]])", "does not fit its frame"),
+        ("reply({}, arrays=[['out', '|O', [0]]])", "does not fit its frame"),
+    ],
+)
+def test_what_is_no_reply_ends_the_process(start: Start, script: str, message: str) -> None:
+    transport = start(f"request(); {script}; time.sleep(3600)")
+    transport.send(asked())
+    error = ended(transport)
+    assert "died" == error.failure
+    assert error.message.startswith("train disturbs the pipe to the grader: ")
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("sys.exit(3)", "train ends its process (exit status 3)"),
+        ("say(struct.pack('>II', 9, 9)); os._exit(0)", "train ends its process (exit status 0)"),
+    ],
+)
+def test_a_process_that_ends_says_how(start: Start, script: str, message: str) -> None:
+    transport = start(f"request(); {script}")
+    transport.send(asked())
+    error = ended(transport)
+    assert ("died", message) == (error.failure, error.message)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_process_that_is_killed_says_by_what(start: Start) -> None:
+    transport = start("request(); os.kill(os.getpid(), signal.SIGSEGV)")
+    transport.send(asked())
+    error = ended(transport)
+    assert ("died", f"train kills its process ({signal.SIGSEGV.name})") == (
+        error.failure,
+        error.message,
+    )
+
+
+def test_a_process_that_ends_while_megabytes_wait_for_it_has_died(start: Start) -> None:
+    transport = start("hear(100); os._exit(4)")
+    transport.send(asked(8))
+    assert "train ends its process (exit status 4)" == ended(transport).message
+
+
+def test_a_process_that_closes_its_pipe_has_died_though_it_lives_on(start: Start) -> None:
+    transport = start("request(); os.close(1); time.sleep(3600)")
+    transport.send(asked())
+    assert "died" == ended(transport).failure
+
+
+def test_a_reply_may_be_as_large_as_what_was_asked_allows(start: Start) -> None:
+    """So much more than what was sent, and a floor: that leaves room for every honest reply."""
+    frame = asked()
+    most = 4096 + 16 * len(frame)
+    for size, fits in ((most, True), (most + 1, False)):
+        transport = start(
+            f"request(); reply({{}}, arrays=[['out', '|u1', [{size}]]], body=bytes({size}))"
+        )
+        transport.send(frame)
+        if fits:
+            assert size == transport.receive("train", LONG).arrays["out"].size
+        else:
+            assert "is too large" in ended(transport).message
+
+
+def test_the_start_of_what_is_printed_is_kept_whatever_it_is(start: Start) -> None:
+    transport = start("os.write(2, b'caf\\xe9 ' + b'x' * 100_000); request(); reply({})")
+    transport.send(asked())
+    transport.receive("train", LONG)
+    transport.close()
+    assert transport.output.startswith("caf\\xe9 xxx")
+    assert 16 * 1024 + 3 == len(transport.output), "one byte in it is written as four"
+
+
+def test_a_flood_of_printing_ends_the_process(start: Start) -> None:
+    transport = start("request()\nwhile True:\n    os.write(2, b'x' * 65536)")
+    transport.send(asked())
+    error = ended(transport)
+    assert ("died", "train prints more than 1 MiB") == (error.failure, error.message)
+
+
+def test_a_process_sees_little_of_the_graders_environment(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_SECRET", "hush")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    transport = start("request(); reply({'present': sorted(os.environ)})")
+    transport.send(asked())
+    seen = transport.receive("train", LONG).present
+    assert "A_SECRET" not in seen
+    assert {"OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "PYTHONIOENCODING"} <= set(seen)
+
+
+def test_closing_ends_a_process_that_would_go_on(start: Start) -> None:
+    transport = start("request(); reply({'present': [str(os.getpid())]}); time.sleep(3600)")
+    transport.send(asked())
+    transport.receive("train", LONG)
+    transport.close()
+    transport.close()
+    assert transport._process.poll() is not None
+
+
+def test_this_system_gets_the_pipes_that_it_can_wait_for() -> None:
+    import select
+
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        found = pipes(process.stdin, process.stdout)
+    assert (PolledPipes if hasattr(select, "poll") else ThreadedPipes) is type(found)
+    found.close()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from bn_diagnosis.diagnosis import Diagnosis, reference_subject
+from bn_diagnosis.diagnosis import Diagnosis
 from bn_diagnosis.formulas import Step
+from bn_diagnosis.reference import reference_subject
 from bn_grading.courses.model import built_in
 from bn_grading.examination import PartExamination, PartFindings
 from bn_oracle.conventions import CMU_HW1P1

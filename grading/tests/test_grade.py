@@ -13,7 +13,7 @@ from bn_grading.courses.model import CourseError, built_in
 from bn_grading.examination import CannotExamine
 from bn_grading.grade import grade
 from bn_grading.intake.submission import PathError, Submission
-from bn_grading.subject.session import Unusable
+from bn_grading.subject.session import CannotLoad
 from bn_properties.records import Status, SubmissionResult
 
 COURSES = built_in()
@@ -37,7 +37,7 @@ def raising(error: Exception) -> Callable[[Match, CaseBank], object]:
 def test_a_record_says_whose_it_is_and_what_could_have_been_earned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(EXAMINATION, raising(Unusable("it does not load", "printed\n")))
+    monkeypatch.setattr(EXAMINATION, raising(CannotLoad("it does not load", "printed\n")))
     found = graded()
     assert ("ada", "class/ada.py", SHA, CMU.id) == (
         found.id,

@@ -18,7 +18,8 @@ BLOCKED = "training.shift_invariance"
 
 
 def part(id_: str, group: str = "", **fields: object) -> Part:
-    interface = {"kind": "class", "classes": [id_.title(), "Other"]}
+    arguments = ["features", "momentum"]
+    interface = {"kind": "class", "classes": [id_.title(), "Other"], "arguments": arguments}
     return Part.model_validate(
         {"id": id_, "title": f"the {id_}", "group": group or id_, "interface": interface, **fields}
     )
@@ -105,7 +106,7 @@ def test_one_cause_costs_once_forgives_no_root() -> None:
 def test_the_score_is_the_sum_of_what_was_earned() -> None:
     graded = course(MAIN, points={AGREES: 3.0, BLOCKED: 2.0, DZ: 4.0})
     result = score(graded, graded.parts, [found(wrong(DZ))])
-    assert 5.0 == result.score
+    assert 5.0 == result.points
     assert 9.0 == graded.max_score
     assert Status.INCORRECT == result.status
     assert len(PROPERTIES) == len(result.properties)
@@ -230,4 +231,4 @@ def test_every_built_in_course_gives_its_full_score_for_what_holds() -> None:
     for graded in built_in().values():
         result = score(graded, graded.parts, [found(of=graded.parts[0])])
         assert Status.CORRECT == result.status
-        assert graded.max_score == result.score > 0
+        assert graded.max_score == result.points > 0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from bn_grading.courses.model import Limits
-from bn_grading.subject.session import MAX_RESTARTS, Refused, Script, Session, Unusable
+from bn_grading.subject.session import MAX_RESTARTS, CannotLoad, Refused, Script, Session
 from bn_properties.protocol import SubjectError
 from bn_worker import wire
 from bn_worker.messages import Problem, Reply, Request
@@ -131,14 +131,14 @@ def test_what_does_not_load_is_unusable_and_its_process_is_ended(
 ) -> None:
     process = Process([answer])
     world.coming = [process]
-    with pytest.raises(Unusable, match=reason) as caught:
+    with pytest.raises(CannotLoad, match=reason) as caught:
         Session(Request("load"), Limits()).start()
     assert process.closed
     assert "output 1" == caught.value.output
 
 
 def test_why_it_is_unusable_may_come_without_output() -> None:
-    assert "" == Unusable("it is missing").output
+    assert "" == CannotLoad("it is missing").output
 
 
 def test_before_it_starts_a_session_has_no_output() -> None:

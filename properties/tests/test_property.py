@@ -149,7 +149,7 @@ def test_a_property_is_what_its_function_says() -> None:
 
     assert ("family.statement", "family") == (judged.id, judged.family)
     assert "Say what holds." == judged.title
-    assert "judged" == judged.judge.__name__
+    assert "judged" == judged.checks.__name__
     assert ("x = x", "a book", ("a.b",), 3, "population") == (
         judged.equation,
         judged.source,

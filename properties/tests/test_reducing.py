@@ -10,7 +10,7 @@ import pytest
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_properties.cases.case import Case
 from bn_properties.checking import Failing, judge
-from bn_properties.property import Ask, Check, Judge, Property
+from bn_properties.property import Ask, Check, Checks, Property
 from bn_properties.protocol import AnyArray, Capability, Failure, SubjectError
 from bn_properties.reducing import minimise, reduce
 from bn_properties.scenario import Response, Scenario
@@ -194,7 +194,7 @@ class Silent:
 
 
 def minimised(
-    judged: Judge, failing: Failing, convention: Convention = CMU_HW1P1
+    judged: Checks, failing: Failing, convention: Convention = CMU_HW1P1
 ) -> tuple[Failing, Transcript]:
     prop = Property("a.b", "It holds.", "", "", (), 1, None, judged)
     seen = Transcript(Silent(convention))

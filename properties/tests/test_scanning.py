@@ -19,7 +19,7 @@ from bn_properties.checking import (
     scan,
     try_case,
 )
-from bn_properties.property import Ask, Check, Judge, Property
+from bn_properties.property import Ask, Check, Checks, Property
 from bn_properties.protocol import AnyArray, Capability, Failure, Setup, SubjectError
 from bn_properties.records import Outcome
 from bn_properties.scenario import Response, Scenario
@@ -48,7 +48,7 @@ class Silent:
 
 
 def prop(
-    judged: Judge,
+    judged: Checks,
     id_: str = "family.statement",
     presupposes: tuple[str, ...] = (),
     stride: int = 1,
@@ -62,7 +62,7 @@ def ratio(value: float, quantity: str = "q") -> Check:
     return Check(quantity, np.array([value]), np.zeros(1), np.ones(1))
 
 
-def by_case(found: Mapping[int, float | Failure | None]) -> Judge:
+def by_case(found: Mapping[int, float | Failure | None]) -> Checks:
     """Return what gives, by the case's index, a comparison, a failure, or nothing."""
 
     def judged(case: Case, ask: Ask) -> Iterator[Check]:
@@ -88,11 +88,11 @@ def scanned(
 # One case.
 
 
-def tried(judged: Judge) -> tuple[Failing | None, float | None]:
+def tried(judged: Checks) -> tuple[Failing | None, float | None]:
     return try_case(prop(judged), case(7), Transcript(Silent()), Oracle(CMU_HW1P1))
 
 
-def several(*ratios: float) -> Judge:
+def several(*ratios: float) -> Checks:
     def judged(case: Case, ask: Ask) -> Iterator[Check]:
         for number, value in enumerate(ratios):
             asked.append(number)
@@ -145,7 +145,7 @@ def test_a_call_that_fails_is_the_failure_and_what_held_before_counts() -> None:
 def test_what_a_property_asked_is_kept_in_order_with_its_failure() -> None:
     first, second = (Scenario(Setup(n), (Train(np.zeros((2, n))),)) for n in (1, 2))
 
-    def judged(end: Callable[[], Check]) -> Judge:
+    def judged(end: Callable[[], Check]) -> Checks:
         def asking(case: Case, ask: Ask) -> Iterator[Check]:
             ask.response(second)
             ask.response(first)

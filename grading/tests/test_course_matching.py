@@ -245,12 +245,12 @@ id = "layer"
 title = "Norm"
 group = "layer"
 families = ["training"]
-interface = { kind = "class", classes = ["Norm"] }
+interface = { kind = "class", classes = ["Norm"], arguments = ["features", "momentum"] }
 [[parts]]
 id = "more"
 title = "More"
 group = "more"
-interface = { kind = "class", classes = ["More"] }
+interface = { kind = "class", classes = ["More"], arguments = ["features", "momentum"] }
 [points]
 "training.agreement" = 1
 """
@@ -270,6 +270,7 @@ interface = { kind = "class", classes = ["More"] }
         ('["training"]', '["odd"]', "'odd' is none of"),
         ('id = "more"', 'id = "layer"', "layer"),
         ('kind = "class"', 'kind = "module"', "needs runtime 'torch'"),
+        (', arguments = ["features", "momentum"]', "", "nothing takes the momentum"),
         ("title", "titel", "title: Field required"),
         ("[points]", "[points", "is not TOML"),
     ],

@@ -345,12 +345,12 @@ MISTAKES: tuple[tuple[str, type[ClosedForm], *tuple[Changes, ...]], ...] = (
     ("running-std", Graph, entering(lambda t, mu, var: (mu, t.s))),
     ("running-variance-plus-eps", Loops, entering(lambda t, mu, var: (mu, var + t.eps))),
     ("running-of-output", Loops, entering(lambda t, *_: (mean(t.out), variance(t.out)))),
-    ("cumulative-keeps-the-latest", Graph, kept(lambda t: 0 if t.cumulative else t.keep)),
+    ("cumulative-keeps-the-latest", Graph, kept(lambda t: 0 if t.cumulative else t.decay)),
     ("population-variance-biased", Loops, of_all(biased)),
     ("population-mean-of-last-batch", Graph, of_all(lambda t, b: (mean(b[-1]), all_of(t, b)[1]))),
     ("running-variance-unbiased", Graph, entering(lambda t, mu, var: (mu, var * bessel(t.x)))),
     ("running-variance-biased", Loops, entering(lambda t, mu, var: (mu, t.var))),
-    ("momentum-swapped", ClosedForm, kept(lambda t: share(t) if t.cumulative else 1 - t.keep)),
+    ("momentum-swapped", ClosedForm, kept(lambda t: share(t) if t.cumulative else 1 - t.decay)),
 )
 """A fault of the catalogue, a way of writing batch norm, and what is changed in it."""
 

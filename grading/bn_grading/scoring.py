@@ -44,14 +44,13 @@ def properties(
 ) -> tuple[PropertyResult, ...]:
     """Return a result for each property of each part; parts that are not there are `not_run`."""
     results: list[PropertyResult] = []
-    have_main = any(each.main for each in examined)
     groups_present = {each.part.group for each in examined}
     by_part = {each.part.id: each for each in examined}
     for part in parts:
         found = by_part.get(part.id)
         if found is None and (part.group in groups_present or _is_later(part, parts)):
             continue  # an alternative of one that is there
-        main = found.main if found else not have_main and part.group == parts[0].group
+        main = found.main if found else part.group == parts[0].group
         for prop in PROPERTIES:
             if prop.family not in part.families:
                 results.append(_absent(course, part, main, prop, applicable=False))

@@ -174,6 +174,13 @@ def test_both_alternatives_that_are_there_have_rows() -> None:
     assert f"second/{AGREES}" in results
 
 
+def test_what_an_alternative_is_not_about_stands_under_its_own_name() -> None:
+    second = part("second", "layer", families=("backward",))
+    results = rows(course(MAIN, second), found(), found(of=second, main=False))
+    assert Outcome.PASS == results[AGREES].status
+    assert Outcome.NOT_APPLICABLE == results[f"second/{AGREES}"].status
+
+
 def test_of_a_group_that_is_missing_the_first_part_speaks_for_all() -> None:
     first, second = part("first", "more"), part("second", "more")
     graded = course(MAIN, first, second, points={AGREES: 3.0, f"first/{DZ}": 1.0})

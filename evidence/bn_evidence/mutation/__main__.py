@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bn_evidence.mutation", description=__doc__)
     parser.add_argument("target", choices=known)
     parser.add_argument("--again", action="store_true", help="those that are not killed yet, again")
-    parser.add_argument("--page", action="store_true", help="run nothing; read the folder again")
+    parser.add_argument("--page", action="store_true", help="run nothing; write the page")
     parser.add_argument("--folder", type=Path, help="where to work; default: one in the system's")
     parser.add_argument("--processes", type=int, default=1)
     chosen = parser.parse_args()
@@ -46,7 +46,8 @@ def main() -> None:
             check=True,
             env=os.environ | SETTINGS,
         )
-    save(collect(target, folder, f"mutmut {version('mutmut')}"))
+    if (folder / "mutants").is_dir():  # else what is kept of an earlier run stands
+        save(collect(target, folder, f"mutmut {version('mutmut')}"))
     PAGE.write_text(page(saved()), encoding="utf-8")
     print(f"\nwritten: {PAGE}")
 

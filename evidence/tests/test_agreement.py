@@ -147,7 +147,7 @@ def test_the_plugin_agrees(key: str, paths: dict[str, Path]) -> None:
         subject.close()
 
 
-@pytest.mark.parametrize("key", list(FILES)[:: len(FILES) // 6])
+@pytest.mark.parametrize("key", list(FILES)[:: 1 if ONE_IN == 1 else len(FILES) // 6])
 def test_check_agrees(key: str, paths: dict[str, Path], tmp_path: Path) -> None:
     script = (
         "import sys; from bn_grading import cli; "

@@ -30,13 +30,13 @@ def check(
     Args:
         subject: a file, its folder, `file.py:Class` or `package.Class`.
         course: a built-in course's name, a .toml file, or `auto`.
-        seed: of the cases.
+        seed: of the cases, 0 to 2³² − 1.
         examples: how many cases are drawn, 11 to 10,000.
 
     Raises:
         PathError: there is no such file or module.
         CourseError: there is no such course, or its file is wrong.
-        ValueError: `examples` is out of range.
+        ValueError: `seed` or `examples` is out of range.
     """
     plan = _plan([], course, seed, examples, 1)
     return plan.grade(single(subject))
@@ -55,21 +55,27 @@ def grade(
     Args:
         paths: files, and folders of submissions.
         course, seed, examples: see `check`.
-        jobs: how many submissions are graded at once, at least 1.
+        jobs: how many submissions are graded at once, 1 to 1024.
 
     Raises:
         PathError: a path does not exist, or a folder holds no submission.
         CourseError: there is no such course, or its file is wrong.
-        ValueError: `examples` or `jobs` is out of range.
+        ValueError: `paths` is no sequence of paths, or a number is out of range.
     """
     return run(_plan(paths, course, seed, examples, jobs))
 
 
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}, but must be a whole number from {low} to {high}")
+
+
 def _plan(paths: Sequence[str], course: str, seed: int, examples: int, jobs: int) -> Plan:
-    if not 11 <= examples <= 10_000:
-        raise ValueError(f"examples is {examples}, but must be from 11 to 10000")
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}, but must be at least 1")
+    _whole("seed", seed, 0, 2**32 - 1)
+    _whole("examples", examples, 11, 10_000)
+    _whole("jobs", jobs, 1, 1024)
+    if isinstance(paths, str):
+        raise ValueError(f"paths is {paths!r}, but must be a sequence of paths")
     chosen: Course | None = None if course == "auto" else find(course)
     submissions = collect(paths).submissions if paths else ()
     courses = tuple(built_in().values())

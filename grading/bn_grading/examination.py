@@ -171,10 +171,14 @@ class Examination:
         Raises:
             CannotLoad: it cannot be loaded, or defines nothing that is asked for.
         """
-        self._present = frozenset(self._session.start())
-        if not self._present:
-            parts = self.match.parts
-            raise CannotLoad(f"it does not define {' or '.join(parts[0].names)}", self.output)
+        try:
+            self._present = frozenset(self._session.start())
+            if not self._present:
+                names = " or ".join(self.match.parts[0].names)
+                raise CannotLoad(f"it does not define {names}", self.output)
+        except BaseException:
+            self.close()
+            raise
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -221,11 +225,7 @@ class Examination:
         Raises:
             CannotLoad: see `start`.
         """
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -31,6 +31,7 @@ def grade(
         with Examination(found, bank) as examination:
             findings = examination.complete()
         verdict, output = score(chosen, found.parts, findings), examination.output
+        return _record(submission, chosen, verdict, time.monotonic() - started, output)
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:

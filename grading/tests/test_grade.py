@@ -87,7 +87,7 @@ def test_an_interrupt_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("examples", [10, 10_001, 0, -1])
 def test_a_number_of_cases_out_of_range_is_refused(examples: int) -> None:
-    text = f"examples is {examples}, but must be from 11 to 10000"
+    text = f"examples is {examples}, but must be a whole number from 11 to 10000"
     with pytest.raises(ValueError, match=text):
         api.check("x.py", examples=examples)
     with pytest.raises(ValueError, match=text):
@@ -96,7 +96,9 @@ def test_a_number_of_cases_out_of_range_is_refused(examples: int) -> None:
 
 @pytest.mark.parametrize("jobs", [0, -2])
 def test_no_jobs_at_all_are_refused(jobs: int) -> None:
-    with pytest.raises(ValueError, match=f"jobs is {jobs}, but must be at least 1"):
+    with pytest.raises(
+        ValueError, match=f"jobs is {jobs}, but must be a whole number from 1 to 1024"
+    ):
         api.grade(["x.py"], jobs=jobs)
 
 

@@ -83,6 +83,7 @@ class Pretended:
 
     def close(self) -> None:
         self._process.closed = True
+        self.dead = self.dead or SubjectError("died", "the process was ended")
 
 
 @pytest.fixture
@@ -255,6 +256,20 @@ def test_a_submission_that_does_not_load_again_has_died(world: World) -> None:
     text = "the submission does not load again: the disk is full"
     assert [text, text, text] == texts(found)
     assert {"died"} == {each.failure for each in found if isinstance(each, SubjectError)}
+
+
+def test_a_submission_that_never_loads_again_is_started_no_oftener_than_it_may(
+    world: World,
+) -> None:
+    unusable = Reply(error=Problem("unusable", "the disk is full"))
+    others = [Process([]) for _ in range(2 * MAX_RESTARTS)]
+    session = world.session(Process([DEATH]), *others)
+    for other in others:
+        other.answers = [unusable]
+    texts_then = [texts(session.play(Played())[1])[0] for _ in range(MAX_RESTARTS + 3)]
+    assert "does not load again" in texts_then[0]
+    assert "not run: the submission ended its process" in texts_then[-1]
+    assert MAX_RESTARTS + 2 == len(world.started)
 
 
 # The time for all calls together.

@@ -278,3 +278,14 @@ def test_this_system_gets_the_pipes_that_it_can_wait_for() -> None:
         found = pipes(process.stdin, process.stdout)
     assert (PolledPipes if hasattr(select, "poll") else ThreadedPipes) is type(found)
     found.close()
+
+
+def test_what_is_closed_takes_and_gives_nothing_more(start: Start) -> None:
+    transport = start("request(); reply({}); time.sleep(60)")
+    transport.send(wire.encode(Request("load").message()))
+    transport.receive("load", LONG)
+    transport.close()
+    with pytest.raises(SubjectError, match="was ended"):
+        transport.send(wire.encode(Request("load").message()))
+    with pytest.raises(SubjectError, match="was ended"):
+        transport.receive("load", LONG)

@@ -13,6 +13,8 @@ from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import Limits, built_in
 from bn_grading.grade import grade
 from bn_grading.intake.paths import collect, single
+from bn_grading.pytest_items import Subject
+from bn_grading.subject.transport import Transport
 from bn_properties.cases.case import Case
 from bn_properties.records import Outcome, Status, SubmissionResult
 from bn_worker import wire
@@ -248,3 +250,21 @@ class SlowBank(CaseBank):
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
         time.sleep(3.0)
         return super().cases(spatial_axes)
+
+
+def test_a_worker_that_defines_nothing_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bn.py"
+    path.write_text("class BatchNorm1d:\n    pass\n\n\ndel BatchNorm1d\n")
+    closed: list[Transport] = []
+    close = Transport.close
+
+    def closing(transport: Transport) -> None:
+        closed.append(transport)
+        close(transport)
+
+    monkeypatch.setattr(Transport, "close", closing)
+    with pytest.raises(ValueError, match="does not define BatchNorm1d"):
+        Subject(str(path), "cmu-hw1p1", seed=0, examples=11, search=False)
+    assert 1 == len(closed)

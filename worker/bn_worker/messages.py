@@ -90,7 +90,11 @@ class Reply:
         problems = header.get("problems", {})
         if not isinstance(problems, dict):
             raise WireError("a reply's problems are no object")
+        if problems.keys() & arrays.keys():
+            raise WireError("a reply has a quantity, and says that it is missing")
         error = header.get("error")
+        if error is not None and arrays:
+            raise WireError("a reply has an error, and arrays")
         return cls(
             arrays,
             {name: _problem(problem) for name, problem in problems.items()},

@@ -97,6 +97,10 @@ def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> list[
         for header, wanted in zip(headers, listed, strict=True):
             arrays: dict[str, NDArray[Any]] = {}
             for name, dtype, shape in wanted:
+                if type(name) is not str or name in arrays:
+                    raise WireError(f"an array's name is {name!r:.100}, or comes twice")
+                if type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
+                    raise WireError(f"an array's shape is {shape!r:.100}")
                 # Refuses a shape that is none, and one that the payload does not hold.
                 array: NDArray[Any] = np.ndarray(shape, _DTYPES[dtype], payload, offset)
                 arrays[name] = array

@@ -71,6 +71,8 @@ def single(name: str) -> Submission:
     Raises:
         PathError: there is no such file, or no such module.
     """
+    if not name:
+        raise PathError("a path is empty, but must name a file, a folder or package.Class")
     path = Path(name)
     if path.is_file() and path.suffix != ".py":
         raise PathError(f"{name} is not a .py file")

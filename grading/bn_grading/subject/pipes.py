@@ -36,8 +36,12 @@ class Pipes(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Send nothing more."""
+    def close(self) -> bool:
+        """Send nothing more; return whether nothing here uses the pipes any more.
+
+        The process must have ended. A descriptor that is closed while a thread still reads it may
+        be somebody else's by then.
+        """
         ...
 
 
@@ -94,9 +98,10 @@ class PolledPipes:
         self._at += len(part)
         return part
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Send nothing more."""
         self._unsent = memoryview(b"")
+        return True
 
 
 class ThreadedPipes:
@@ -109,8 +114,10 @@ class ThreadedPipes:
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: SimpleQueue[bytes] = SimpleQueue()
         self._piece, self._at = b"", 0
-        for target in (self._write, self._read):
-            threading.Thread(target=target, daemon=True).start()
+        targets = (self._write, self._read)
+        self._threads = [threading.Thread(target=each, daemon=True) for each in targets]
+        for thread in self._threads:
+            thread.start()
 
     def write(self, data: bytes) -> None:
         """Hand `data` to the thread that writes."""
@@ -143,6 +150,9 @@ class ThreadedPipes:
         self._at += len(part)
         return part
 
-    def close(self) -> None:
-        """End the thread that writes."""
+    def close(self) -> bool:
+        """End the thread that writes, and wait for both."""
         self._requests.put(None)
+        for thread in self._threads:
+            thread.join(2.0)
+        return not any(thread.is_alive() for thread in self._threads)

@@ -136,13 +136,14 @@ class Transport:
                 self._process.kill()
 
     def close(self) -> None:
-        """End the process and give its pipes back."""
-        self._pipes.close()
+        """End the process and give its pipes back; nothing can be sent or received any more."""
+        self.dead = self.dead or SubjectError("died", "the submission's process was ended")
         self._kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
+        unused = self._pipes.close()
         self._drain.join(2.0)
-        if not self._drain.is_alive():
+        if unused and not self._drain.is_alive():
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if pipe is not None:
                     with contextlib.suppress(OSError):

@@ -125,7 +125,8 @@ def output_variance(case: Case, ask: Ask) -> Iterator[Check]:
     # The expected value: γ², σ²+ε, the quotient and the product round, and the oracle's variance
     # is off by its own bound, which σ²/(σ²+ε) carries on by its slope, ε/(σ²+ε)², at the lower end.
     off = want.trained.own.var
-    slope = record.eps / (record.var + record.eps - off) ** 2
+    least = record.var + record.eps - off
+    slope = np.where(least > 0, record.eps / np.where(least > 0, least, 1.0) ** 2, np.inf)
     own = roundings(4) * expected + record.gamma**2 * slope * off
     room = feature_sum(spread) / case.batch_size + own
     yield Check("variance of the output", feature_sum(around**2) / case.batch_size, expected, room)

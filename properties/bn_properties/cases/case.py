@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +30,7 @@ Regime = Literal[
     "large batch",
 ]
 
-REGIMES: tuple[Regime, ...] = (
-    "exact",
-    "ordinary",
-    "constant column",
-    "tiny variance",
-    "large offset",
-    "scaled",
-    "skewed",
-    "duplicated rows",
-    "large batch",
-)
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 """What kind of numbers a batch is made of; the simplest first."""
 
 

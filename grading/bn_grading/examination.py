@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from bn_diagnosis.diagnosis import Diagnosis
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import BY_ID, PROPERTIES
-from bn_properties.checking import Finding, blocked_by, describe, scan
+from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Property
 from bn_properties.records import Cause, Counterexample, Outcome
@@ -45,10 +45,14 @@ class PartExamination:
         *,
         properties: Sequence[Property] = PROPERTIES,
         seed: int = 0,
+        settled: Settled | None = None,
         diagnosis: Callable[[], Diagnosis] | None = None,
     ) -> None:
-        """Examine the transcript's subject; `diagnosis` is asked for only where a cause is."""
-        self.transcript, self.oracle = transcript, oracle
+        """Examine the transcript's subject; `diagnosis` is asked for only where a cause is.
+
+        What is `settled` is not looked at again.
+        """
+        self.transcript, self.oracle, self._settled = transcript, oracle, settled
         self.properties = tuple(properties)
         self.cases, self._seed, self._diagnosis = cases, seed, diagnosis
         self._ids = {each.id for each in self.properties}
@@ -63,7 +67,7 @@ class PartExamination:
         if id_ not in self._scanned:
             prop = BY_ID[id_]
             try:
-                found = scan(prop, self.cases, self.transcript, self.oracle)
+                found = scan(prop, self.cases, self.transcript, self.oracle, self._settled)
             except Exception as error:
                 message = f"the grader failed ({type(error).__name__}: {error})"
                 found = Finding(prop, Outcome.ERROR, 0, None, None, message)
@@ -197,12 +201,14 @@ class Examination:
         """Return the examination of one part."""
         convention = self.match.course.convention
         subject = RemoteSubject(self._session, part, convention)
+        playback = subject.play(*self._bank.tape(part, convention), self._bank.layouts)
         return PartExamination(
-            Transcript(subject),
+            Transcript(subject, playback),
             self._bank.oracle(convention),
             self._bank.cases(part.spatial_axes),
-            properties=[each for each in PROPERTIES if each.family in part.families],
+            properties=part.properties,
             seed=self._bank.seed,
+            settled=playback,
             diagnosis=lambda: self._bank.diagnosis(convention, part.spatial_axes),
         )
 

@@ -140,7 +140,7 @@ def per_feature(vector: Array, like: AnyArray) -> Array:
 
 def widen(array: AnyArray) -> Array:
     """Return a float64 copy, so that a property's own sums round in float64."""
-    return np.asarray(array, np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def times(bound: Array, factor: Array) -> Array:

@@ -255,14 +255,25 @@ def plain_result(operation: Operation, quantity: Quantity, value: AnyArray) -> A
         raise SubjectError(
             "unusable_result", f"{name} has dtype {value.dtype}, but should be real numbers"
         )
-    shape, others = operation.like, set[tuple[int, ...]]()
-    if quantity not in SHAPED_LIKE_THE_BATCH:
-        features, shape = operation.like[1], operation.like[1:2]
-        others = {(1, features), (1, features) + (1,) * (len(operation.like) - 2)}
-        others |= {()} if features == 1 else set()
-    if value.shape != shape and value.shape not in others:
+    shape = proper_shape(quantity, operation.like)
+    if value.shape != shape and not may_have_shape(value.shape, quantity, operation.like):
         raise SubjectError(
             "unusable_result", f"{name} has shape {value.shape}, but should have shape {shape}"
         )
     dtype = np.float64 if value.dtype.kind != "f" or value.dtype.itemsize > 8 else value.dtype
     return np.array(value, dtype=dtype, subok=False).reshape(shape)
+
+
+def proper_shape(quantity: Quantity, like: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a result's proper form: that of the batch `like`, or (C,)."""
+    return like if quantity in SHAPED_LIKE_THE_BATCH else like[1:2]
+
+
+def may_have_shape(shape: tuple[int, ...], quantity: Quantity, like: tuple[int, ...]) -> bool:
+    """Whether a result may come in `shape`; see `plain_result`."""
+    if quantity in SHAPED_LIKE_THE_BATCH:
+        return shape == like
+    features = like[1]
+    row = (1, features)
+    alone = features == 1 and shape == ()
+    return alone or shape in ((features,), row, row + (1,) * (len(like) - 2))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from bn_oracle.conventions import Convention
 
 from bn_properties.expectation import Expected
 from bn_properties.expected import expected
 from bn_properties.protocol import AnyArray
 from bn_properties.scenario import Response, Scenario, Subject
+
+Responses = tuple[Response[AnyArray], ...]
+"""What a subject showed in one scenario, call by call."""
 
 
 class Oracle:
@@ -26,26 +32,46 @@ class Oracle:
         return found
 
 
+class Shown(Protocol):
+    """What a subject has shown already: a playback."""
+
+    @property
+    def scenarios(self) -> Sequence[Scenario]:
+        """In which scenarios, in order."""
+        ...
+
+    def response(self, scenario: Scenario) -> Responses | None:
+        """Return what it showed in one; None where it was not taken through it."""
+        ...
+
+
 class Transcript:
     """What one subject showed; every scenario is put to it once."""
 
-    def __init__(self, subject: Subject) -> None:
-        """Observe `subject`."""
-        self.subject = subject
-        self._kept: dict[bytes, tuple[Scenario, tuple[Response[AnyArray], ...]]] = {}
+    def __init__(self, subject: Subject, shown: Shown | None = None) -> None:
+        """Observe `subject`; what it has `shown` already is not asked again."""
+        self.subject, self._shown = subject, shown
+        self._kept: dict[bytes, tuple[Scenario, Responses]] = {}
+        self._retracted: set[bytes] = set()
 
-    def __call__(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
+    def __call__(self, scenario: Scenario) -> Responses:
         """Return what the subject shows in `scenario`, call by call."""
-        found = self._kept.get(scenario.key)
-        if found is None:
-            found = self._kept[scenario.key] = (scenario, self.subject.observe(scenario))
-        return found[1]
+        key = scenario.key
+        if key not in self._kept:
+            found = None if self._shown is None else self._shown.response(scenario)
+            self._kept[key] = (scenario, found or self.subject.observe(scenario))
+        return self._kept[key][1]
 
     def retract(self, scenario: Scenario) -> None:
         """Count `scenario` as not asked: the subject refused what it may refuse."""
-        self._kept.pop(scenario.key, None)
+        self._retracted.add(scenario.key)
 
     @property
-    def observed(self) -> list[tuple[Scenario, tuple[Response[AnyArray], ...]]]:
+    def observed(self) -> list[tuple[Scenario, Responses]]:
         """All that was asked and not taken back, in order, with what came of it."""
-        return list(self._kept.values())
+        shown = () if self._shown is None else self._shown.scenarios
+        asked = [scenario for scenario, _ in self._kept.values()]
+        scenarios = {each.key: each for each in (*shown, *asked)}
+        return [
+            (each, self(each)) for key, each in scenarios.items() if key not in self._retracted
+        ]

@@ -40,6 +40,8 @@ class Reader(Protocol):
 
 
 Message = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+Frame = tuple[bytes, bytes]
+"""A frame as it came: its header, and its payload."""
 Packed = tuple[dict[str, Any], bytes]
 """A message whose arrays are bytes already: what happens to the arrays later does not show."""
 
@@ -71,45 +73,87 @@ def encode(*messages: Message) -> bytes:
 
 
 def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> list[Message]:
-    """Read one frame and return its messages; the arrays are fresh and writable.
-
-    `room` says, once a frame has begun, how many bytes its arrays may take.
+    """Read one frame and return its messages: `unfold(read_frame(stream, room))`.
 
     Raises:
         EOFError: the stream ended before a whole frame.
         WireError: lengths, header, dtypes or shapes do not fit together.
     """
+    return unfold(read_frame(stream, room))
+
+
+def read_frame(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> Frame:
+    """Read one frame, and look at nothing in it but the lengths.
+
+    `room` says, once a frame has begun, how many bytes its arrays may take.
+
+    Raises:
+        EOFError: the stream ended before a whole frame.
+        WireError: it is longer than it may be.
+    """
     header_size, payload_size = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
     if header_size > MAX_HEADER or payload_size > room():
         raise WireError(f"a frame of {header_size} + {payload_size} bytes is too large")
-    text = _exactly(stream, header_size)
-    payload = bytearray(_exactly(stream, payload_size))
+    return _exactly(stream, header_size), _exactly(stream, payload_size)
+
+
+def headers(text: bytes) -> list[dict[str, Any]]:
+    """Return the headers of a frame's messages, each with its "arrays".
+
+    Raises:
+        WireError: it is no list of objects that have arrays.
+    """
     try:
-        headers = json.loads(text.decode())
-        if not isinstance(headers, list) or not headers:
-            raise WireError("the header is not a list of messages")
-        listed = [header.pop("arrays") for header in headers]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        found = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
         raise WireError(f"the header cannot be read: {error!r}") from error
+    if not isinstance(found, list) or not found:
+        raise WireError("the header is not a list of messages")
+    if not all(isinstance(each, dict) and "arrays" in each for each in found):
+        raise WireError("the header cannot be read: a message is no object, or lists no arrays")
+    return found
+
+
+def array_of(name: Any, dtype: Any, shape: Any) -> tuple[str, np.dtype[Any], list[int]]:
+    """Return an array's name, dtype and shape as a header lists them.
+
+    Raises:
+        WireError: one of them is none.
+    """
+    if type(name) is not str:
+        raise WireError(f"an array's name is {name!r:.100}")
+    if type(dtype) is not str or dtype not in _DTYPES:
+        raise WireError(f"an array's dtype is {dtype!r:.100}")
+    if type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
+        raise WireError(f"an array's shape is {shape!r:.100}")
+    return name, _DTYPES[dtype], shape
+
+
+def unfold(frame: Frame) -> list[Message]:
+    """Return the messages of a frame; the arrays are fresh and writable.
+
+    Raises:
+        WireError: header, dtypes or shapes do not fit together.
+    """
+    payload = bytearray(frame[1])
     messages: list[Message] = []
     offset = 0
     try:
-        for header, wanted in zip(headers, listed, strict=True):
+        for header in headers(frame[0]):
             arrays: dict[str, NDArray[Any]] = {}
-            for name, dtype, shape in wanted:
-                if type(name) is not str or name in arrays:
-                    raise WireError(f"an array's name is {name!r:.100}, or comes twice")
-                if type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
-                    raise WireError(f"an array's shape is {shape!r:.100}")
-                # Refuses a shape that is none, and one that the payload does not hold.
-                array: NDArray[Any] = np.ndarray(shape, _DTYPES[dtype], payload, offset)
+            for listed in header.pop("arrays"):
+                name, dtype, shape = array_of(*listed)
+                if name in arrays:
+                    raise WireError(f"an array's name, {name!r:.100}, comes twice")
+                # Refuses a shape that the payload does not hold.
+                array: NDArray[Any] = np.ndarray(shape, dtype, payload, offset)
                 arrays[name] = array
                 offset += array.nbytes
             messages.append((header, arrays))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise WireError(f"an array does not fit its frame: {error!r}") from error
-    if offset != payload_size:
-        raise WireError(f"{payload_size - offset} bytes follow the last array")
+    if offset != len(payload):
+        raise WireError(f"{len(payload) - offset} bytes follow the last array")
     return messages
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bn_oracle.conventions import CONVENTIONS, Convention
-from bn_properties.catalogue import BY_ID, FAMILIES
+from bn_properties.catalogue import BY_ID, FAMILIES, PROPERTIES
 from bn_properties.property import Property
 from bn_properties.protocol import Capability
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -146,6 +146,11 @@ class Part(_Table):
     families: tuple[str, ...] = FAMILIES
     """Which families of properties apply."""
     interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """The properties of its families."""
+        return tuple(each for each in PROPERTIES if each.family in self.families)
 
     def asks(self, prop: Property) -> bool:
         """Whether a property applies to it: its family, and what its interface offers."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from bn_oracle.conventions import Convention
 from bn_properties.calls import EARLIER, Operation, Values
 from bn_properties.protocol import AnyArray, Capability, Quantity, SubjectError
 from bn_properties.scenario import Reply, Response, Scenario, failed, plain_result, walk
+from bn_properties.tape.playback import Playback
+from bn_properties.tape.tape import Tape
 from bn_worker import messages, wire
 
 from bn_grading.courses.model import Part
+from bn_grading.subject.playing import Layouts, play
 from bn_grading.subject.session import Refused, Script, Session
 
 
@@ -53,11 +57,30 @@ class RemoteSubject:
             )
 
         refused, found = self._session.play(script)
-        replies = iter(found)
-        construct = refused.get("construct") or next(replies)
-        if isinstance(construct, SubjectError):
-            return failed(scenario, construct)
-        return tuple(walk(scenario, _Replies(replies, refused), plain_result))
+        return _responses(scenario, found, refused)
+
+    def play(self, tape: Tape, scenarios: Sequence[bytes], layouts: Layouts) -> Playback:
+        """Take fresh layers through all scenarios of a tape; `scenarios` are its encoded calls."""
+        return play(self._session, tape, scenarios, layouts, _responses)
+
+
+def encoded(tape: Tape, part: Part, convention: Convention) -> tuple[bytes, ...]:
+    """Return the calls of a tape's scenarios as a worker takes them."""
+    asked = (part.id, part.spatial_axes, convention, frozenset[str]())
+    return tuple(_script(each, *asked, together=True).frames for each in tape.scenarios)
+
+
+def _responses(
+    scenario: Scenario,
+    replies: Sequence[messages.Reply | SubjectError],
+    refused: Refused = MappingProxyType({}),
+) -> tuple[Response[AnyArray], ...]:
+    """Return replies as responses; what is in `refused` was not asked."""
+    following = iter(replies)
+    construct = refused.get("construct") or next(following)
+    if isinstance(construct, SubjectError):
+        return failed(scenario, construct)
+    return tuple(walk(scenario, _Replies(following, refused), plain_result))
 
 
 class _Replies:

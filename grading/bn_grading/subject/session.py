@@ -12,16 +12,18 @@ The session is in one of three states:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from bn_properties.protocol import SubjectError
 from bn_worker import wire
-from bn_worker.messages import Problem, Reply, Request, called
+from bn_worker.messages import Reply, Request, called
 
 from bn_grading.courses.model import Limits
-from bn_grading.subject.transport import Transport
+from bn_grading.subject.transport import Transport, room_for
+
+T = TypeVar("T")
 
 MAX_RESTARTS = 3
 """How often a worker that a submission killed is started again."""
@@ -115,6 +117,34 @@ class Session:
             return refused, []
         return refused, self._attempt(script(refused, False))
 
+    def stream(self, scenarios: Sequence[bytes]) -> Iterator[wire.Frame]:
+        """Send the encoded calls of many scenarios in one go, and give each one's reply as it comes.
+
+        It ends early where the submission ends its process, sends what is no reply (see
+        `distrust`), or has no time left: what is missing can be asked for with `play`. Once a
+        submission has ended its process, nothing comes.
+        """
+        if self._state != "together" or not scenarios:
+            return
+        head = wire.encode(Request("tape", {"scenarios": len(scenarios)}).message())
+        try:
+            self._send(b"".join((head, *scenarios)))
+            for asked in scenarios:
+                yield self._within(
+                    lambda seconds, room=room_for(len(asked)): self._alive.receive_frame(
+                        room, "a scenario", seconds
+                    )
+                )
+        except SubjectError:
+            if not self._over():
+                # Whatever did it will do it again when it is asked alone, and count then.
+                self._state = "one by one"
+                self._restarts -= 1
+
+    def distrust(self) -> None:
+        """End the process: a frame that it sent is no reply."""
+        self._alive.close()
+
     def _over(self) -> bool:
         return self._state == "over"
 
@@ -123,8 +153,7 @@ class Session:
         try:
             self._send(script.frames)
             for name in script.names:
-                reply = self._receive(name)
-                found.append(reply if reply.error is None else _error(reply.error))
+                found.append(answered(self._receive(name)))
         except SubjectError as error:
             found += [error] * (len(script.names) - len(found))
         return found
@@ -137,23 +166,34 @@ class Session:
 
     def _receive(self, name: str) -> Reply:
         """Return the reply to one call; a hang, a death or the end of the time ends the rest."""
-        assert self._worker is not None
+        try:
+            return self._within(lambda seconds: self._alive.receive(called(name), seconds))
+        except SubjectError as error:
+            if self._state == "one by one" and error is not self._up:
+                self._refused.setdefault(name, error)
+            raise
+
+    def _within(self, receive: Callable[[float], T]) -> T:
+        """Return what is received within the limit on a call, and what is left of that on all."""
         left = self._allowed - self._waited
         if left <= 0:
             self._end()
             raise self._up
         began = time.monotonic()
         try:
-            return self._worker.receive(called(name), min(self._limits.call, left))
+            return receive(min(self._limits.call, left))
         except SubjectError as error:
             if error.failure == "timeout" and left < self._limits.call:
                 self._end()
                 raise self._up from error
-            if self._state == "one by one":
-                self._refused.setdefault(name, error)
             raise
         finally:
             self._waited += time.monotonic() - began
+
+    @property
+    def _alive(self) -> Transport:
+        assert self._worker is not None
+        return self._worker
 
     def _end(self) -> None:
         """End the submission, which would else work off what it was sent."""
@@ -188,6 +228,9 @@ class Session:
         self.close()
 
 
-def _error(problem: Problem) -> SubjectError:
-    failure = "raised" if problem.failure == "unusable" else problem.failure
-    return SubjectError(failure, problem.message)
+def answered(reply: Reply) -> Reply | SubjectError:
+    """Return a reply, or the error that it is."""
+    if reply.error is None:
+        return reply
+    failure, message = reply.error
+    return SubjectError("raised" if failure == "unusable" else failure, message)

@@ -27,6 +27,11 @@ _PASSED_ON = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "HOME", "LANG")
 """What of the environment a worker gets, beside the settings of linear algebra."""
 
 
+def room_for(asked: int) -> int:
+    """Return how many bytes of arrays the reply to so many bytes may hold."""
+    return _REPLY_FLOOR + _REPLY_FACTOR * asked
+
+
 class Transport:
     """One worker process. A call that takes too long, or a reply that is no frame, ends it."""
 
@@ -72,7 +77,7 @@ class Transport:
         if self.dead is not None:
             raise self.dead
         self._arrived.clear()
-        self._room = _REPLY_FLOOR + _REPLY_FACTOR * len(frames)
+        self._room = room_for(len(frames))
         self._pipes.write(frames)
 
     def receive(self, call: str, seconds: float) -> Reply:
@@ -86,15 +91,36 @@ class Transport:
             raise self.dead
         try:
             if not self._arrived:
-                self._pipes.until = time.monotonic() + seconds
-                self._arrived = wire.read(self._pipes, lambda: self._room)[::-1]
+                self._arrived = wire.unfold(self._frame(self._room, seconds))[::-1]
             return Reply.read(self._arrived.pop())
-        except TimeUp:
+        except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
+            raise self._ended(call, error, seconds) from None
+
+    def receive_frame(self, room: int, call: str, seconds: float) -> wire.Frame:
+        """Return the next frame as it is, with up to `room` bytes of arrays.
+
+        Raises:
+            SubjectError: as of `receive`.
+        """
+        if self.dead is not None:
+            raise self.dead
+        try:
+            return self._frame(room, seconds)
+        except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
+            raise self._ended(call, error, seconds) from None
+
+    def _frame(self, room: int, seconds: float) -> wire.Frame:
+        self._pipes.until = time.monotonic() + seconds
+        return wire.read_frame(self._pipes, lambda: room)
+
+    def _ended(self, call: str, error: Exception, seconds: float) -> SubjectError:
+        """End the process, and return why."""
+        if isinstance(error, TimeUp):
             self.dead = SubjectError("timeout", f"{call} takes longer than {seconds:g} s")
-        except (OSError, EOFError, ValueError, wire.WireError) as error:
+        else:
             self.dead = self._death(call, error)
         self._kill()
-        raise self.dead
+        return self.dead
 
     def _death(self, call: str, error: Exception) -> SubjectError:
         if self._flooded:

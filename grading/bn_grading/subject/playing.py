@@ -1,0 +1,119 @@
+"""A whole tape, played by a submission in one go: frames out, numbers back.
+
+Most replies are regular: each result is there, in a shape that it may have, and nothing else
+happened. Of such a reply only the header is looked at, once for all that are alike; its numbers go
+to their places. Any other is taken apart when it is needed, as if it had been asked for alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from bn_properties.protocol import AnyArray, SubjectError
+from bn_properties.scenario import Response, Scenario, may_have_shape
+from bn_properties.tape.playback import Playback
+from bn_properties.tape.tape import Form, Tape
+from bn_worker import wire
+from bn_worker.messages import Reply
+
+from bn_grading.subject.session import Session, answered
+
+Decode = Callable[[Scenario, list[Reply | SubjectError]], tuple[Response[AnyArray], ...]]
+"""Takes the replies to a scenario's requests as its responses."""
+
+
+class Piece(NamedTuple):
+    """One result in a payload, and where it goes among those of its scenario."""
+
+    dtype: np.dtype[Any]
+    count: int
+    offset: int
+    place: int
+
+
+class Layout(NamedTuple):
+    """Where a regular reply has its results, and how long it is."""
+
+    pieces: tuple[Piece, ...]
+    size: int
+
+
+class Layouts:
+    """What headers say: the replies to scenarios of one form mostly have the same."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: dict[tuple[Form, bytes], Layout | None] = {}
+
+    def of(self, form: Form, header: bytes) -> Layout | None:
+        """Return the layout of a reply; None: it is not regular.
+
+        Raises:
+            WireError: the header is none.
+        """
+        key = (form, header)
+        if key not in self._known:
+            self._known[key] = _layout(form, header)
+        return self._known[key]
+
+
+def _layout(form: Form, header: bytes) -> Layout | None:
+    construct, *messages = wire.headers(header)
+    if construct != {"arrays": []} or len(messages) != len(form.operations):
+        return None
+    offset, pieces = 0, list[Piece]()
+    for message, slots in zip(messages, form.operations, strict=True):
+        places = {slot.quantity: slot for slot in slots}
+        if message.keys() != {"arrays"} or len(message["arrays"]) != len(slots):
+            return None
+        for name, dtype, shape in (wire.array_of(*each) for each in message["arrays"]):
+            slot = places.pop(name, None)  # type: ignore[call-overload]  # any name may come
+            if slot is None or not may_have_shape(tuple(shape), slot.quantity, slot.like):
+                return None
+            pieces.append(Piece(dtype, slot.size, offset, slot.start))
+            offset += dtype.itemsize * slot.size
+    return Layout(tuple(pieces), offset)
+
+
+def play(
+    session: Session, tape: Tape, scenarios: Sequence[bytes], layouts: Layouts, decode: Decode
+) -> Playback:
+    """Let a submission play a tape, `scenarios` being its encoded calls, scenario by scenario."""
+    values = np.full(tape.starts[-1], np.nan)
+    regular = np.zeros(len(tape.scenarios), bool)
+    frames: list[wire.Frame] = []
+    for number, (header, payload) in enumerate(session.stream(scenarios)):
+        form, start = tape.forms[tape.form[number]], tape.starts[number]
+        try:
+            layout = layouts.of(form, header)
+            if layout is None or layout.size != len(payload):
+                _replies((header, payload), len(form.operations))
+            else:
+                regular[number] = True
+                for dtype, count, offset, place in layout.pieces:
+                    at = start + place
+                    values[at : at + count] = np.frombuffer(payload, dtype, count, offset)
+        except wire.WireError:
+            session.distrust()
+            break
+        frames.append((header, payload))
+
+    def shown(number: int) -> tuple[Response[AnyArray], ...]:
+        form = tape.forms[tape.form[number]]
+        return decode(tape.scenarios[number], _replies(frames[number], len(form.operations)))
+
+    return Playback(tape, len(frames), values, regular, shown)
+
+
+def _replies(frame: wire.Frame, operations: int) -> list[Reply | SubjectError]:
+    """Return the replies in a frame: to the construction, and to each operation.
+
+    Raises:
+        WireError: they are none, or not as many.
+    """
+    messages = wire.unfold(frame)
+    if len(messages) != 1 + operations:
+        raise wire.WireError(f"{len(messages)} replies came to {1 + operations} requests")
+    return [answered(Reply.read(each)) for each in messages]

@@ -1,0 +1,130 @@
+"""Tapes and cases on disk, so that no run computes again what an earlier one has.
+
+A file's name is a digest of everything that can change what is in it: the sources of the oracle,
+the properties and the messages, the versions beneath them, the seed, the number of cases and what
+the course asks. A file is written whole, checked by its digest when it is read, and mapped rather
+than copied: all jobs share one. A file that is damaged, or of another program, is written anew; a
+folder that cannot be written to costs nothing but the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import bn_oracle
+import bn_properties
+import bn_worker
+import numpy as np
+from bn_properties.tape.storage import NotStored, read, write
+from platformdirs import user_cache_path
+
+T = TypeVar("T")
+
+FOLDER = "BNORACLE_CACHE_DIR"
+"""The environment variable that names another folder; empty, nothing is kept on disk."""
+SUFFIX = ".tape"
+MOST = 256 << 20
+"""Bytes: when a new file would go past it, those go that have not been used for longest."""
+
+
+class Kept(NamedTuple):
+    """How much is kept."""
+
+    files: int
+    size: int
+    """Bytes."""
+
+
+class Cache:
+    """One folder of tapes; the user's, unless another is given."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use `folder`; None: the environment's, or the user's."""
+        named = os.environ.get(FOLDER)
+        self.folder: Path | None = folder or _user_folder() if named is None else None
+        if named:
+            self.folder = folder or Path(named)
+
+    def kept(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """Return what is kept under `key`; what is not, is made and kept."""
+        if self.folder is None:
+            return make()
+        digest = hashlib.sha256(repr((made_by(), key)).encode()).hexdigest()
+        path = self.folder / f"{digest[:40]}{SUFFIX}"
+        with contextlib.suppress(OSError, NotStored):
+            return _read(path)
+        made = make()
+        with contextlib.suppress(OSError):
+            self._write(path, write(made))
+        return made
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_room(len(content))
+        draft = path.with_name(f".{uuid.uuid4().hex}.partial")
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> None:
+        files = sorted(self._files(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in files:
+            size += path.stat().st_size
+            if size > MOST:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        if self.folder is not None and self.folder.is_dir():
+            yield from self.folder.glob(f"*{SUFFIX}")
+
+    def holds(self) -> Kept:
+        """Return how much is kept."""
+        sizes = [path.stat().st_size for path in self._files()]
+        return Kept(len(sizes), sum(sizes))
+
+    def clear(self) -> Kept:
+        """Delete what is kept, and return how much it was; nothing else in the folder is touched.
+
+        Raises:
+            OSError: a file cannot be deleted.
+        """
+        held = self.holds()
+        for path in self._files():
+            path.unlink(missing_ok=True)
+        return held
+
+
+def _user_folder() -> Path:
+    return user_cache_path("bnoracle", appauthor=False)
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found = read(content)
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return found
+
+
+@lru_cache(maxsize=1)
+def made_by() -> str:
+    """Return a digest of the code that makes tapes, and of what it stands on."""
+    sha = hashlib.sha256(f"{sys.version} {sys.byteorder} {np.__version__}".encode())
+    for package in (bn_oracle, bn_properties, bn_worker):
+        root = Path(package.__file__ or "").parent
+        for path in sorted(root.rglob("*.py")):
+            sha.update(str(path.relative_to(root)).encode())
+            sha.update(path.read_bytes())
+    return sha.hexdigest()

@@ -13,7 +13,7 @@ from bn_properties.tape.tape import Tape, record
 from bn_properties.transcript import Oracle
 
 from bn_grading.courses.model import Part
-from bn_grading.subject.playing import Layouts
+from bn_grading.subject.playing import Prepared
 from bn_grading.subject.remote import encoded
 from bn_grading.tape_cache import Cache
 
@@ -32,11 +32,10 @@ class CaseBank:
     ) -> None:
         """Hold `examples` cases of `seed` for each shape of input; `cache` None is the user's."""
         self.seed, self.examples = seed, examples
-        self.layouts = Layouts()
         self._cache = Cache() if cache is None else cache
         self._cases: dict[int, tuple[Case, ...]] = {}
         self._oracles: dict[Convention, Oracle] = {}
-        self._tapes: dict[tuple[object, ...], tuple[Tape, tuple[bytes, ...]]] = {}
+        self._tapes: dict[tuple[object, ...], Prepared] = {}
         self._diagnoses: dict[tuple[Convention, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
@@ -54,14 +53,14 @@ class CaseBank:
         drawn = draw_cases(self.seed, min(self.examples, MOST_DRAWN), spatial_axes)
         return (*pinned_cases(spatial_axes), *enlarge(drawn, self.examples))
 
-    def tape(self, part: Part, convention: Convention) -> tuple[Tape, tuple[bytes, ...]]:
-        """Return what is asked of one part, and its scenarios' calls, encoded."""
+    def tape(self, part: Part, convention: Convention) -> Prepared:
+        """Return what is asked of one part."""
         offers = tuple(sorted(part.interface.offers))
         key = ("tape", part.id, part.spatial_axes, part.families, offers, convention)
         if key not in self._tapes:
-            self._tapes[key] = self._cache.kept(
-                (self.seed, self.examples, *key), lambda: self._recorded(part, convention)
-            )
+            kept = (self.seed, self.examples, *key)
+            found = self._cache.kept(kept, lambda: self._recorded(part, convention))
+            self._tapes[key] = Prepared(*found)
         return self._tapes[key]
 
     def _recorded(self, part: Part, convention: Convention) -> tuple[Tape, tuple[bytes, ...]]:

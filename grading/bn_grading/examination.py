@@ -115,11 +115,11 @@ class PartExamination:
     def complete(self, part: Part, *, main: bool) -> PartFindings:
         """Return everything: every property, every counterexample, and the causes."""
         findings = {each.property.id: each for each in self._observed}
-        observed = self.transcript.observed
+        failed = frozenset(id_ for id_, f in findings.items() if f.outcome is Outcome.FAIL)
+        observed = self.transcript.observed if failed else []
         counterexamples = {
             id_: written for id_ in findings if (written := self.counterexample(id_)) is not None
         }
-        failed = frozenset(id_ for id_, f in findings.items() if f.outcome is Outcome.FAIL)
         causes: tuple[Cause, ...] = ()
         if failed and self._diagnosis is not None:
             causes = self._diagnosis().causes(observed, self.transcript, failed)
@@ -201,7 +201,7 @@ class Examination:
         """Return the examination of one part."""
         convention = self.match.course.convention
         subject = RemoteSubject(self._session, part, convention)
-        playback = subject.play(*self._bank.tape(part, convention), self._bank.layouts)
+        playback = subject.play(self._bank.tape(part, convention))
         return PartExamination(
             Transcript(subject, playback),
             self._bank.oracle(convention),

@@ -61,7 +61,8 @@ class Cache:
         digest = hashlib.sha256(repr((made_by(), key)).encode()).hexdigest()
         path = self.folder / f"{digest[:40]}{SUFFIX}"
         with contextlib.suppress(OSError, NotStored):
-            return _read(path)
+            found: T = _read(path)
+            return found
         made = make()
         with contextlib.suppress(OSError):
             self._write(path, write(made))

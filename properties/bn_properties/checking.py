@@ -161,8 +161,11 @@ class Settled(Protocol):
         """Whether a property holds on a case, so that nothing need be looked at more closely."""
         ...
 
-    def worst(self, prop: Property, case: Case) -> float | None:
-        """Return the worst error over bound where a property holds; None: it compares nothing."""
+    def settle(self, prop: Property, case: Case) -> float | None:
+        """Count what a property that holds asks on a case as asked.
+
+        Returns the worst error over bound; None: it compares nothing.
+        """
         ...
 
 
@@ -184,11 +187,11 @@ def scan(
     examples, worst = 0, None
     simplest: Failing | None = None
     for case in asked_about(prop, cases, oracle.convention):
-        failing, ratio = None, None
-        if settled is not None and settled.holds(prop, case):
-            ratio = settled.worst(prop, case)
-        else:
-            failing, ratio = try_case(prop, case, transcript, oracle)
+        failing, ratio = (
+            (None, settled.settle(prop, case))
+            if settled is not None and settled.holds(prop, case)
+            else try_case(prop, case, transcript, oracle)
+        )
         examples += ratio is not None or failing is not None
         if ratio is not None:
             worst = ratio if worst is None else max(worst, ratio)

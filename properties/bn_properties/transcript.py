@@ -36,8 +36,8 @@ class Shown(Protocol):
     """What a subject has shown already: a playback."""
 
     @property
-    def scenarios(self) -> Sequence[Scenario]:
-        """In which scenarios, in order."""
+    def asked(self) -> Sequence[Scenario]:
+        """The scenarios that count as asked, in order; others were shown and not looked at."""
         ...
 
     def response(self, scenario: Scenario) -> Responses | None:
@@ -69,9 +69,7 @@ class Transcript:
     @property
     def observed(self) -> list[tuple[Scenario, Responses]]:
         """All that was asked and not taken back, in order, with what came of it."""
-        shown = () if self._shown is None else self._shown.scenarios
-        asked = [scenario for scenario, _ in self._kept.values()]
-        scenarios = {each.key: each for each in (*shown, *asked)}
-        return [
-            (each, self(each)) for key, each in scenarios.items() if key not in self._retracted
-        ]
+        settled = () if self._shown is None else self._shown.asked
+        looked_at = [scenario for scenario, _ in self._kept.values()]
+        scenarios = {each.key: each for each in (*settled, *looked_at)}
+        return [(each, self(each)) for key, each in scenarios.items() if key not in self._retracted]

@@ -7,7 +7,8 @@ to their places. Any other is taken apart when it is needed, as if it had been a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Piece(NamedTuple):
     """One result in a payload, and where it goes among those of its scenario."""
 
     dtype: np.dtype[Any]
-    count: int
+    size: int
     offset: int
     place: int
 
@@ -40,23 +41,27 @@ class Layout(NamedTuple):
     size: int
 
 
-class Layouts:
-    """What headers say: the replies to scenarios of one form mostly have the same."""
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A tape, ready to be played by submissions."""
 
-    def __init__(self) -> None:
-        """Know none."""
-        self._known: dict[tuple[Form, bytes], Layout | None] = {}
+    tape: Tape
+    scenarios: tuple[bytes, ...]
+    """Each scenario's calls, encoded."""
+    _layouts: dict[tuple[int, bytes], Layout | None] = field(default_factory=dict)
+    """What headers were found to say: replies to scenarios of one form mostly have the same."""
 
-    def of(self, form: Form, header: bytes) -> Layout | None:
-        """Return the layout of a reply; None: it is not regular.
+    def layout(self, number: int, header: bytes) -> Layout | None:
+        """Return the layout of a reply to a scenario; None: it is not regular.
 
         Raises:
             WireError: the header is none.
         """
+        form = self.tape.form[number]
         key = (form, header)
-        if key not in self._known:
-            self._known[key] = _layout(form, header)
-        return self._known[key]
+        if key not in self._layouts:
+            self._layouts[key] = _layout(self.tape.forms[form], header)
+        return self._layouts[key]
 
 
 def _layout(form: Form, header: bytes) -> Layout | None:
@@ -77,43 +82,43 @@ def _layout(form: Form, header: bytes) -> Layout | None:
     return Layout(tuple(pieces), offset)
 
 
-def play(
-    session: Session, tape: Tape, scenarios: Sequence[bytes], layouts: Layouts, decode: Decode
-) -> Playback:
-    """Let a submission play a tape, `scenarios` being its encoded calls, scenario by scenario."""
+def play(session: Session, prepared: Prepared, decode: Decode) -> Playback:
+    """Let a submission play a tape, scenario by scenario."""
+    tape = prepared.tape
     values = np.full(tape.starts[-1], np.nan)
     regular = np.zeros(len(tape.scenarios), bool)
     frames: list[wire.Frame] = []
-    for number, (header, payload) in enumerate(session.stream(scenarios)):
-        form, start = tape.forms[tape.form[number]], tape.starts[number]
+    for number, (header, payload) in enumerate(session.stream(prepared.scenarios)):
+        start = tape.starts[number]
         try:
-            layout = layouts.of(form, header)
+            layout = prepared.layout(number, header)
             if layout is None or layout.size != len(payload):
-                _replies((header, payload), len(form.operations))
+                _replies((header, payload), tape.forms[tape.form[number]])
             else:
                 regular[number] = True
-                for dtype, count, offset, place in layout.pieces:
+                for dtype, size, offset, place in layout.pieces:
                     at = start + place
-                    values[at : at + count] = np.frombuffer(payload, dtype, count, offset)
+                    values[at : at + size] = np.frombuffer(payload, dtype, size, offset)
         except wire.WireError:
             session.distrust()
             break
         frames.append((header, payload))
 
     def shown(number: int) -> tuple[Response[AnyArray], ...]:
-        form = tape.forms[tape.form[number]]
-        return decode(tape.scenarios[number], _replies(frames[number], len(form.operations)))
+        replies = _replies(frames[number], tape.forms[tape.form[number]])
+        return decode(tape.scenarios[number], replies)
 
     return Playback(tape, len(frames), values, regular, shown)
 
 
-def _replies(frame: wire.Frame, operations: int) -> list[Reply | SubjectError]:
+def _replies(frame: wire.Frame, form: Form) -> list[Reply | SubjectError]:
     """Return the replies in a frame: to the construction, and to each operation.
 
     Raises:
         WireError: they are none, or not as many.
     """
     messages = wire.unfold(frame)
-    if len(messages) != 1 + operations:
-        raise wire.WireError(f"{len(messages)} replies came to {1 + operations} requests")
+    asked = 1 + len(form.operations)
+    if len(messages) != asked:
+        raise wire.WireError(f"{len(messages)} replies came to {asked} requests")
     return [answered(Reply.read(each)) for each in messages]

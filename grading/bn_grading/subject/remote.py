@@ -16,7 +16,7 @@ from bn_properties.tape.tape import Tape
 from bn_worker import messages, wire
 
 from bn_grading.courses.model import Part
-from bn_grading.subject.playing import Layouts, play
+from bn_grading.subject.playing import Prepared, play
 from bn_grading.subject.session import Refused, Script, Session
 
 
@@ -59,9 +59,9 @@ class RemoteSubject:
         refused, found = self._session.play(script)
         return _responses(scenario, found, refused)
 
-    def play(self, tape: Tape, scenarios: Sequence[bytes], layouts: Layouts) -> Playback:
-        """Take fresh layers through all scenarios of a tape; `scenarios` are its encoded calls."""
-        return play(self._session, tape, scenarios, layouts, _responses)
+    def play(self, prepared: Prepared) -> Playback:
+        """Take fresh layers through all scenarios of a tape."""
+        return play(self._session, prepared, _responses)
 
 
 def encoded(tape: Tape, part: Part, convention: Convention) -> tuple[bytes, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from bn_properties.protocol import SubjectError
@@ -118,7 +119,7 @@ class Session:
         return refused, self._attempt(script(refused, False))
 
     def stream(self, scenarios: Sequence[bytes]) -> Iterator[wire.Frame]:
-        """Send the encoded calls of many scenarios in one go, and give each one's reply as it comes.
+        """Send many scenarios' encoded calls in one go, and give each one's reply as it comes.
 
         It ends early where the submission ends its process, sends what is no reply (see
         `distrust`), or has no time left: what is missing can be asked for with `play`. Once a
@@ -130,11 +131,8 @@ class Session:
         try:
             self._send(b"".join((head, *scenarios)))
             for asked in scenarios:
-                yield self._within(
-                    lambda seconds, room=room_for(len(asked)): self._alive.receive_frame(
-                        room, "a scenario", seconds
-                    )
-                )
+                receive = partial(self._alive.receive_frame, room_for(len(asked)), "a scenario")
+                yield self._within(receive)
         except SubjectError:
             if not self._over():
                 # Whatever did it will do it again when it is asked alone, and count then.

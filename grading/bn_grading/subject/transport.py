@@ -44,7 +44,7 @@ class Transport:
         }
         environment.update(PYTHONIOENCODING="utf-8:backslashreplace", OPENBLAS_NUM_THREADS="1")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "bn_worker.loop"],
+            [sys.executable, "-I", "-c", "from bn_worker.loop import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

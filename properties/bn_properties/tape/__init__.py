@@ -1,4 +1,4 @@
-"""The tape: everything that the properties ask, compiled once, and judged in a few array operations.
+"""The tape: all that the properties ask, compiled once, and judged in a few array operations.
 
 A property is a function that asks for scenarios and yields comparisons. Compiling runs it once on
 each of its cases, with observed values that are not there yet (`traced`): what it computes of them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,7 @@ class Playback:
     happened."""
     decode: Callable[[int], Responses]
     """Return what was shown in a scenario, by its number."""
+    _asked: set[int] = field(default_factory=set)
 
     @cached_property
     def _worst(self) -> Array:
@@ -57,15 +58,20 @@ class Playback:
         number = self.tape.by_property.get((prop.id, case.index))
         return number is not None and bool(self._worst[number] <= 1.0)
 
-    def worst(self, prop: Property, case: Case) -> float | None:
-        """Return the worst error over bound where a property holds; None: it compares nothing."""
+    def settle(self, prop: Property, case: Case) -> float | None:
+        """Count what a property that holds asks on a case as asked.
+
+        Returns the worst error over bound; None: it compares nothing.
+        """
         number = self.tape.by_property[prop.id, case.index]
-        return float(self._worst[number]) if self.tape.entries[number].compares else None
+        entry = self.tape.entries[number]
+        self._asked.update(entry.scenarios)
+        return float(self._worst[number]) if entry.compares else None
 
     @property
-    def scenarios(self) -> Sequence[Scenario]:
-        """What the subject was taken through, in order."""
-        return self.tape.scenarios[: self.played]
+    def asked(self) -> Sequence[Scenario]:
+        """What properties that hold have asked, in order."""
+        return [self.tape.scenarios[number] for number in sorted(self._asked)]
 
     def response(self, scenario: Scenario) -> Responses | None:
         """Return what the subject showed in a scenario; None where it was not taken through it."""

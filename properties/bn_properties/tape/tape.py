@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
+
 from bn_properties.calls import Operation
 from bn_properties.cases.case import Case
 from bn_properties.checking import asked_about
@@ -249,8 +250,9 @@ def _comparison(entry: int, check: Check) -> list[Comparison]:
         bound = np.broadcast_to(bound, shape)
     if not bound.size:
         return []
-    wide = (_broadcast(each, shape) for each in (got, expected))
-    return [Comparison(entry, *(each.flat() for each in wide), bound.reshape(-1).astype(np.float64))]
+    got, expected = _broadcast(got, shape), _broadcast(expected, shape)
+    room = bound.reshape(-1).astype(np.float64)
+    return [Comparison(entry, got.flat(), expected.flat(), room)]
 
 
 def _broadcast(array: Traced, shape: tuple[int, ...]) -> Traced:

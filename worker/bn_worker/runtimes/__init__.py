@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -25,16 +26,17 @@ def present(spec: Spec, names: dict[str, Any]) -> bool:
 def prepare(specs: Iterable[Spec]) -> None:
     """Import what interfaces need, before anything of the submission's runs."""
     for spec in specs:
-        _runtime(spec)
+        _runtime(spec["kind"])
 
 
 def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Adapter:
     """Make a layer; `setup` holds features, spatial_axes and whatever the grader sets."""
-    return _runtime(spec)(spec, names, setup)
+    return _runtime(spec["kind"])(spec, names, setup)
 
 
-def _runtime(spec: Spec) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]:
-    module, name = RUNTIMES[spec["kind"]]
+@cache
+def _runtime(kind: str) -> Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]:
+    module, name = RUNTIMES[kind]
     runtime: Callable[[Spec, dict[str, Any], dict[str, Any]], Adapter]
     runtime = getattr(import_module(module), name)
     return runtime

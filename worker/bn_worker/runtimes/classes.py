@@ -122,19 +122,27 @@ class ClassAdapter(Adapter):
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the parameters, where they are arrays."""
-        values = {name: self._read(name) for name in ("gamma", "beta")}
-        return {n: v.tobytes() for n, v in values.items() if isinstance(v, np.ndarray)}
+        found = {}
+        for name in ("gamma", "beta"):
+            value = self._read(name)
+            if isinstance(value, np.ndarray):
+                found[name] = value.tobytes()
+        return found
 
     def held(self, name: str) -> Any:
         """Read the attribute of a parameter's gradient."""
         return self._read(name) if name in ("dgamma", "dbeta") else None
 
     def _read(self, role: str) -> Any:
-        try:
-            return getattr(self._object, self._name(role))
-        except Absent:
-            return None
+        """Return the attribute that plays `role`; None where there is none."""
+        for option in self._spec["attributes"][role]:
+            value = getattr(self._object, option, _ABSENT)
+            if value is not _ABSENT:
+                return value
+        return None
 
+
+_ABSENT = object()
 
 _modes: dict[Any, list[Any]] = {}
 

@@ -138,6 +138,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """Refuse: no branch can be taken yet."""
         raise Untraceable("a branch on what was observed")
 
+    def __float__(self) -> float:
+        """Refuse: there are no numbers yet."""
+        raise Untraceable("the numbers themselves")
+
     def __array__(self, *arguments: Any, **keywords: Any) -> NDArray[Any]:
         """Refuse: there are no numbers yet."""
         raise Untraceable("the numbers themselves")

@@ -52,7 +52,7 @@ class PartExamination:
 
         What is `settled` is not looked at again.
         """
-        self.transcript, self.oracle, self._settled = transcript, oracle, settled
+        self.transcript, self.oracle, self.settled = transcript, oracle, settled
         self.properties = tuple(properties)
         self.cases, self._seed, self._diagnosis = cases, seed, diagnosis
         self._ids = {each.id for each in self.properties}
@@ -67,7 +67,7 @@ class PartExamination:
         if id_ not in self._scanned:
             prop = BY_ID[id_]
             try:
-                found = scan(prop, self.cases, self.transcript, self.oracle, self._settled)
+                found = scan(prop, self.cases, self.transcript, self.oracle, self.settled)
             except Exception as error:
                 message = f"the grader failed ({type(error).__name__}: {error})"
                 found = Finding(prop, Outcome.ERROR, 0, None, None, message)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from bn_grading.courses.model import Limits
-from bn_grading.subject.session import MAX_RESTARTS, CannotLoad, Refused, Script, Session
+from bn_grading.subject.session import MAX_RESTARTS, SEARCHED, CannotLoad, Refused, Script, Session
+from bn_grading.subject.transport import room_for
 from bn_properties.protocol import SubjectError
 from bn_worker import wire
 from bn_worker.messages import Problem, Reply, Request
@@ -23,11 +24,13 @@ DONE = Reply()
 class Process:
     """One process's life: what it answers, one after the other, each after so many seconds."""
 
-    answers: list[Reply | SubjectError]
+    answers: list[Reply | SubjectError | wire.Frame]
     seconds: float = 0.0
     asked: list[tuple[str, float]] = field(default_factory=list)
     """The name of each call, and the time that it was given."""
     sent: list[bytes] = field(default_factory=list)
+    rooms: list[int] = field(default_factory=list)
+    """How large each reply to a streamed scenario may be."""
     closed: bool = False
 
 
@@ -70,6 +73,11 @@ class Pretended:
         self._process.sent.append(frames)
 
     def receive(self, call: str, seconds: float) -> Reply:
+        found = self._next(call, seconds)
+        assert isinstance(found, Reply)
+        return found
+
+    def _next(self, call: str, seconds: float) -> Reply | wire.Frame:
         if self.dead is not None:
             raise self.dead
         self._process.asked.append((call, seconds))
@@ -80,6 +88,12 @@ class Pretended:
             self.dead = answer
             raise answer
         return answer
+
+    def receive_frame(self, room: int, call: str, seconds: float) -> wire.Frame:
+        self._process.rooms.append(room)
+        found = self._next(call, seconds)
+        assert isinstance(found, tuple)
+        return found
 
     def close(self) -> None:
         self._process.closed = True
@@ -150,7 +164,7 @@ def test_before_it_starts_a_session_has_no_output() -> None:
 
 def test_all_calls_of_a_scenario_go_together_and_each_gets_its_reply(world: World) -> None:
     replies = [Reply(edited=("gamma",)), Reply(edited=("beta",)), DONE]
-    process = Process(list[Reply | SubjectError](replies))
+    process = Process([*replies])
     session, script = world.session(process, limits=Limits(call=3.0)), Played()
     refused, found = session.play(script)
     assert {} == refused
@@ -198,10 +212,17 @@ def test_once_the_process_has_ended_calls_are_asked_again_one_by_one(
     assert b"one by one" == second.sent[1]
 
 
-def test_what_ended_the_process_is_not_asked_again_but_the_rest_is(world: World) -> None:
-    third = Process([DONE, DONE])
-    session = world.session(Process([DEATH]), Process([DONE, DONE, DEATH]), third)
+def test_what_ended_the_process_twice_is_not_asked_again_but_the_rest_is(world: World) -> None:
+    dying = Process([DEATH]), Process([DONE, DONE, DEATH]), Process([DONE, DONE, DEATH])
+    session = world.session(*dying, Process([DONE, DONE]))
     session.play(Played())
+    assert session.learns
+    script = Played()
+    refused, found = session.play(script)
+    assert {} == refused
+    assert ["reply", "reply", DEATH.message] == texts(found)
+    assert [({}, False)] == script.asked
+    assert not session.learns
     script = Played()
     refused, found = session.play(script)
     assert {"backward": DEATH} == refused
@@ -209,27 +230,56 @@ def test_what_ended_the_process_is_not_asked_again_but_the_rest_is(world: World)
     assert [({"backward": DEATH}, False)] == script.asked
 
 
-def test_a_first_call_that_ended_the_process_is_refused_for_good_for_the_first_reason(
+def test_a_call_that_goes_well_again_cost_one_scenario_alone(world: World) -> None:
+    third = Process([DONE] * 6)
+    session = world.session(Process([DEATH]), Process([DONE, DEATH]), third)
+    session.play(Played(("construct", "train")))
+    # It says nothing of a call that was not asked.
+    assert ["reply"] == texts(session.play(Played(("construct",)))[1])
+    assert session.learns
+    assert not session.streams
+    script = Played(("construct", "train"))
+    refused, found = session.play(script)
+    assert ({}, ["reply"] * 2) == (refused, texts(found))
+    assert [({}, False)] == script.asked
+    assert session.streams
+    script = Played(("construct", "train"))
+    session.play(script)
+    assert [({}, True)] == script.asked
+    assert 3 == len(world.started)
+
+
+def test_another_call_that_ends_the_process_is_not_held_against_the_first(world: World) -> None:
+    dying = [Process([DEATH]), Process([DONE, DEATH]), Process([DEATH])]
+    session = world.session(*dying, Process([]))
+    session.play(Played(("construct", "train")))
+    session.play(Played(("infer",)))
+    assert {} == session.play(Played(()))[0]
+
+
+def test_a_call_that_ended_the_process_is_refused_for_good_for_the_first_reason(
     world: World,
 ) -> None:
     again = SubjectError("died", "train ends its process")
-    dying = [Process([DEATH]), Process([DONE, DEATH]), Process([DONE, again])]
+    dying = [Process([DEATH]), Process([DONE, DEATH]), Process([DONE, again]), Process([again])]
     session = world.session(*dying, Process([]))
     session.play(Played())
+    session.play(Played())
     # A script that asks for it all the same: what is remembered is how it ended first.
-    session.play(lambda refused, together: Script(("construct", "train"), b""))
+    session.play(lambda refused, together: Script(("train",), b""))
     assert {"train": DEATH} == session.play(Played(()))[0]
 
 
 def test_without_a_layer_nothing_is_asked(world: World) -> None:
-    session = world.session(Process([DEATH]), Process([DEATH]))
+    session = world.session(Process([DEATH]), Process([DEATH]), Process([DEATH]))
+    session.play(Played())
     session.play(Played())
     script = Played()
     refused, found = session.play(script)
     assert {"construct": DEATH} == refused
     assert [] == found
     assert [] == script.asked
-    assert 2 == len(world.started)
+    assert 3 == len(world.started)
 
 
 def test_a_process_is_started_again_so_often_and_no_more(world: World) -> None:
@@ -270,6 +320,65 @@ def test_a_submission_that_never_loads_again_is_started_no_oftener_than_it_may(
     assert "does not load again" in texts_then[0]
     assert "not run: the submission ended its process" in texts_then[-1]
     assert MAX_RESTARTS + 2 == len(world.started)
+
+
+# Many scenarios in one stream.
+
+FRAME = (b"header", b"payload")
+
+
+def test_a_stream_announces_its_scenarios_and_gives_each_ones_frame(world: World) -> None:
+    process = Process([FRAME] * 3)
+    session = world.session(process)
+    assert [FRAME] * 3 == list(session.stream([b"one", b"two", b"three"]))
+    announced = wire.encode(({"scenarios": 3, "op": "tape"}, {}))
+    assert announced + b"onetwothree" == process.sent[1]
+    assert [room_for(3), room_for(3), room_for(5)] == process.rooms
+    assert session.streams
+    assert [] == list(session.stream([]))
+    assert 2 == len(process.sent)
+
+
+@pytest.mark.parametrize("end", [DEATH, TIMEOUT])
+def test_a_stream_goes_on_behind_the_scenario_that_ended_the_process(
+    world: World, end: SubjectError
+) -> None:
+    third = Process([DONE, DONE, DONE, FRAME, FRAME])
+    session = world.session(Process([FRAME, end]), Process([DONE, DONE, end]), third)
+    scenarios = [b"1", b"2", b"3", b"4", b"5"]
+    assert [FRAME] == list(session.stream(scenarios))
+    assert not session.streams
+    assert ["reply", "reply", end.message] == texts(session.play(Played())[1])
+    assert [] == list(session.stream(scenarios[2:])), "not before it is known to go on"
+    assert session.learns
+    assert ["reply"] * 3 == texts(session.play(Played())[1])
+    assert session.streams
+    assert [FRAME] * 2 == list(session.stream(scenarios[3:]))
+    assert 3 == len(world.started)
+
+
+def test_a_stream_whose_time_is_up_is_over(world: World) -> None:
+    process = Process([FRAME] * 30, seconds=2.0)
+    session = world.session(process, limits=Limits(call=2.0, submission=5.0))
+    assert 3 == len(list(session.stream([b"1"] * 9)))
+    assert process.closed
+    assert not session.streams
+    assert not session.learns
+    assert ["the submission takes longer than 5 s in all"] == texts(session.play(Played())[1])
+
+
+def test_what_sent_no_reply_is_started_again_and_looked_through(world: World) -> None:
+    first = Process([FRAME, FRAME])
+    session = world.session(first, Process([*[DONE] * 3 * SEARCHED]))
+    assert FRAME == next(iter(session.stream([b"1", b"2"])))
+    session.distrust()
+    assert first.closed
+    for _ in range(SEARCHED):
+        assert session.learns
+        assert not session.streams
+        assert ["reply"] * 3 == texts(session.play(Played())[1])
+    assert session.streams
+    assert 2 == len(world.started)
 
 
 # The time for all calls together.

@@ -83,7 +83,7 @@ def test_comparisons_of_many_cases_are_judged_as_one_by_one(
     rng = np.random.default_rng(start)
     arrays = [rng.normal(size=shape).round(2) for shape in sizes]
     values = np.concatenate([array.reshape(-1) for array in arrays])
-    comparisons, expected, place = [], [], 0
+    comparisons, expected, place = list[Comparison](), list[float](), 0
     for array in arrays:
         spot = observed(np.arange(array.size).reshape(array.shape) + place)
         place += array.size

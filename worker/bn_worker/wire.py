@@ -109,17 +109,20 @@ def headers(text: bytes) -> list[dict[str, Any]]:
         raise WireError(f"the header cannot be read: {error!r}") from error
     if not isinstance(found, list) or not found:
         raise WireError("the header is not a list of messages")
-    if not all(isinstance(each, dict) and "arrays" in each for each in found):
+    if not all(isinstance(each, dict) and type(each.get("arrays")) is list for each in found):
         raise WireError("the header cannot be read: a message is no object, or lists no arrays")
     return found
 
 
-def array_of(name: Any, dtype: Any, shape: Any) -> tuple[str, np.dtype[Any], list[int]]:
+def array_of(listed: Any) -> tuple[str, np.dtype[Any], list[int]]:
     """Return an array's name, dtype and shape as a header lists them.
 
     Raises:
         WireError: one of them is none.
     """
+    if type(listed) is not list or len(listed) != 3:
+        raise WireError(f"an array is listed as {listed!r:.100}")
+    name, dtype, shape = listed
     if type(name) is not str:
         raise WireError(f"an array's name is {name!r:.100}")
     if type(dtype) is not str or dtype not in _DTYPES:
@@ -142,7 +145,7 @@ def unfold(frame: Frame) -> list[Message]:
         for header in headers(frame[0]):
             arrays: dict[str, NDArray[Any]] = {}
             for listed in header.pop("arrays"):
-                name, dtype, shape = array_of(*listed)
+                name, dtype, shape = array_of(listed)
                 if name in arrays:
                     raise WireError(f"an array's name, {name!r:.100}, comes twice")
                 # Refuses a shape that the payload does not hold.

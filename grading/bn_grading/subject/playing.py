@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from bn_properties.protocol import AnyArray, SubjectError
-from bn_properties.scenario import Response, Scenario, may_have_shape
+from bn_oracle.arrays import Array
+from bn_properties.protocol import SubjectError
+from bn_properties.scenario import Scenario, may_have_shape
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Form, Tape
+from bn_properties.transcript import Responses
 from bn_worker import wire
 from bn_worker.messages import Reply
 
 from bn_grading.subject.session import Session, answered
 
-Decode = Callable[[Scenario, list[Reply | SubjectError]], tuple[Response[AnyArray], ...]]
+Ask = Callable[[Scenario], Responses]
+"""Takes a submission through one scenario, alone."""
+
+Decode = Callable[[Scenario, list[Reply | SubjectError]], Responses]
 """Takes the replies to a scenario's requests as its responses."""
 
 
@@ -73,7 +78,7 @@ def _layout(form: Form, header: bytes) -> Layout | None:
         places = {slot.quantity: slot for slot in slots}
         if message.keys() != {"arrays"} or len(message["arrays"]) != len(slots):
             return None
-        for name, dtype, shape in (wire.array_of(*each) for each in message["arrays"]):
+        for name, dtype, shape in (wire.array_of(each) for each in message["arrays"]):
             slot = places.pop(name, None)  # type: ignore[call-overload]  # any name may come
             if slot is None or not may_have_shape(tuple(shape), slot.quantity, slot.like):
                 return None
@@ -82,33 +87,55 @@ def _layout(form: Form, header: bytes) -> Layout | None:
     return Layout(tuple(pieces), offset)
 
 
-def play(session: Session, prepared: Prepared, decode: Decode) -> Playback:
-    """Let a submission play a tape, scenario by scenario."""
+def play(session: Session, prepared: Prepared, ask: Ask, decode: Decode) -> Playback:
+    """Let a submission play a tape, scenario by scenario.
+
+    What ends its process costs the one scenario, which is then asked for alone; the tape goes on
+    behind it. Where a call ends the process again and again, the rest is left to be asked for.
+    """
     tape = prepared.tape
     values = np.full(tape.starts[-1], np.nan)
     regular = np.zeros(len(tape.scenarios), bool)
-    frames: list[wire.Frame] = []
-    for number, (header, payload) in enumerate(session.stream(prepared.scenarios)):
-        start = tape.starts[number]
-        try:
-            layout = prepared.layout(number, header)
-            if layout is None or layout.size != len(payload):
-                _replies((header, payload), tape.forms[tape.form[number]])
-            else:
-                regular[number] = True
-                for dtype, size, offset, place in layout.pieces:
-                    at = start + place
-                    values[at : at + size] = np.frombuffer(payload, dtype, size, offset)
-        except wire.WireError:
-            session.distrust()
-            break
-        frames.append((header, payload))
+    shown: list[wire.Frame | Responses] = []
+    while len(shown) < len(tape.scenarios):
+        for frame in session.stream(prepared.scenarios[len(shown) :]):
+            try:
+                regular[len(shown)] = _placed(prepared, len(shown), frame, values)
+            except wire.WireError:
+                session.distrust()
+                break
+            shown.append(frame)
+        else:
+            if not session.learns:
+                break
+        shown.append(ask(tape.scenarios[len(shown)]))
 
-    def shown(number: int) -> tuple[Response[AnyArray], ...]:
-        replies = _replies(frames[number], tape.forms[tape.form[number]])
-        return decode(tape.scenarios[number], replies)
+    def response(number: int) -> Responses:
+        found = shown[number]
+        if isinstance(found[0], bytes):
+            form = tape.forms[tape.form[number]]
+            return decode(tape.scenarios[number], _replies(found, form))
+        return found
 
-    return Playback(tape, len(frames), values, regular, shown)
+    return Playback(tape, len(shown), values, regular, response)
+
+
+def _placed(prepared: Prepared, number: int, frame: wire.Frame, values: Array) -> bool:
+    """Put the results of a regular reply to their places; return whether it is one.
+
+    Raises:
+        WireError: it is no reply to that scenario's requests.
+    """
+    tape, (header, payload) = prepared.tape, frame
+    layout = prepared.layout(number, header)
+    if layout is None or layout.size != len(payload):
+        _replies(frame, tape.forms[tape.form[number]])
+        return False
+    start = tape.starts[number]
+    for dtype, size, offset, place in layout.pieces:
+        at = start + place
+        values[at : at + size] = np.frombuffer(payload, dtype, size, offset)
+    return True
 
 
 def _replies(frame: wire.Frame, form: Form) -> list[Reply | SubjectError]:

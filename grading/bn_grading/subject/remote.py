@@ -61,7 +61,7 @@ class RemoteSubject:
 
     def play(self, prepared: Prepared) -> Playback:
         """Take fresh layers through all scenarios of a tape."""
-        return play(self._session, prepared, _responses)
+        return play(self._session, prepared, self.observe, _responses)
 
 
 def encoded(tape: Tape, part: Part, convention: Convention) -> tuple[bytes, ...]:

@@ -2,10 +2,12 @@
 
 The session is in one of three states:
 
-* *together*: all calls of a scenario go in one frame, and their replies come back in one.
-* *one by one*: each call has a frame of its own. So it is once the submission has ended its
-  process: which call did is lost with the replies that were held back, so the scenario is asked
-  again, slowly, and what hung or died is never asked again.
+* *together*: all calls of a scenario go in one frame, and their replies come back in one; many
+  scenarios may go in one stream.
+* *carefully*: each call has a frame of its own. So it is when the submission has ended its process:
+  which call did is lost with the replies that were held back, so the scenario is asked again,
+  slowly, and those behind it. The call that ends the process costs its scenario. When it goes well
+  in the next one, all go together again; when it ends the process again, it is asked no more.
 * *over*: it is asked nothing more. The time for all calls is up.
 """
 
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 MAX_RESTARTS = 3
 """How often a worker that a submission killed is started again."""
+SEARCHED = 256
+"""How many scenarios are looked through for what ended a stream: more replies are never held."""
 
 
 class CannotLoad(Exception):
@@ -65,10 +69,13 @@ class Session:
         self._waited = 0.0
         self._worker: Transport | None = None
         self._restarts = 0
-        self._state: Literal["together", "one by one", "over"] = "together"
+        self._state: Literal["together", "carefully", "over"] = "together"
         self._up = SubjectError(
             "unfinished", f"the submission takes longer than {self._allowed:g} s in all"
         )
+        self._suspect: tuple[str, SubjectError] | None = None
+        """The call that ended the process last, and has not gone well since."""
+        self._searched = 0
         self._refused: dict[str, SubjectError] = {}
         self._output = ""
 
@@ -101,31 +108,46 @@ class Session:
         """Ask for the calls of one scenario; return what was not asked, and what came of the rest.
 
         `script` gives the calls without those that are refused, together in one frame or one by
-        one. A call that hangs or ends the process fails those behind it, too.
+        one. A call that hangs or ends the process fails those behind it, too; see above for when
+        it is asked again.
         """
         if self._state == "over":
             return {}, [self._up]
         if self._state == "together":
             found = self._attempt(script({}, True))
-            assert self._worker is not None
-            if self._worker.dead is None or self._over():
+            if self._alive.dead is None or self._over():
                 return {}, found
-            # The same call will end the process again: this time it does not count.
-            self._state = "one by one"
-            self._restarts -= 1
+            self._grow_careful()
         refused = dict(self._refused)
         if "construct" in refused:
             return refused, []
-        return refused, self._attempt(script(refused, False))
+        asked = script(refused, False)
+        found = self._attempt(asked)
+        if self._alive.dead is None:
+            self._went_well(asked.names)
+        return refused, found
+
+    def _grow_careful(self) -> None:
+        """Go on call by call: what ended the process will end it again, and count then."""
+        self._state, self._searched = "carefully", 0
+        self._restarts -= 1
+
+    def _went_well(self, names: tuple[str, ...]) -> None:
+        """Note that the calls of a scenario have not ended the process."""
+        self._searched += 1
+        cleared = self._suspect is not None and self._suspect[0] in names
+        nothing_found = self._suspect is None and self._searched >= SEARCHED
+        if (cleared or nothing_found) and not self._refused:
+            self._state, self._suspect = "together", None
 
     def stream(self, scenarios: Sequence[bytes]) -> Iterator[wire.Frame]:
         """Send many scenarios' encoded calls in one go, and give each one's reply as it comes.
 
         It ends early where the submission ends its process, sends what is no reply (see
-        `distrust`), or has no time left: what is missing can be asked for with `play`. Once a
-        submission has ended its process, nothing comes.
+        `distrust`), or has no time left. The scenario at which it ended can then be asked for with
+        `play`, and what comes behind it be streamed again, if `streams` says so.
         """
-        if self._state != "together" or not scenarios:
+        if not self.streams or not scenarios:
             return
         head = wire.encode(Request("tape", {"scenarios": len(scenarios)}).message())
         try:
@@ -135,13 +157,22 @@ class Session:
                 yield self._within(receive)
         except SubjectError:
             if not self._over():
-                # Whatever did it will do it again when it is asked alone, and count then.
-                self._state = "one by one"
-                self._restarts -= 1
+                self._grow_careful()
+
+    @property
+    def streams(self) -> bool:
+        """Whether many scenarios can go in one stream."""
+        return self._state == "together"
+
+    @property
+    def learns(self) -> bool:
+        """Whether scenarios go one by one only until it is known which call ends the process."""
+        return self._state == "carefully" and not self._refused
 
     def distrust(self) -> None:
-        """End the process: a frame that it sent is no reply."""
+        """End the process: a frame that came of `stream` is no reply."""
         self._alive.close()
+        self._grow_careful()
 
     def _over(self) -> bool:
         return self._state == "over"
@@ -167,8 +198,10 @@ class Session:
         try:
             return self._within(lambda seconds: self._alive.receive(called(name), seconds))
         except SubjectError as error:
-            if self._state == "one by one" and error is not self._up:
-                self._refused.setdefault(name, error)
+            if self._state == "carefully" and error is not self._up:
+                if self._suspect is not None and self._suspect[0] == name:
+                    self._refused.setdefault(*self._suspect)
+                self._suspect = self._suspect or (name, error)
             raise
 
     def _within(self, receive: Callable[[float], T]) -> T:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
-from bn_diagnosis.diagnosis import Diagnosis
 from bn_oracle.conventions import Convention
 from bn_properties.cases.case import Case, digest
 from bn_properties.cases.pinned import pinned_cases
@@ -16,6 +16,9 @@ from bn_grading.courses.model import Part
 from bn_grading.subject.playing import Prepared
 from bn_grading.subject.remote import encoded
 from bn_grading.tape_cache import Cache
+
+if TYPE_CHECKING:
+    from bn_diagnosis.diagnosis import Diagnosis
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -36,12 +39,13 @@ class CaseBank:
         self._cases: dict[int, tuple[Case, ...]] = {}
         self._oracles: dict[Convention, Oracle] = {}
         self._tapes: dict[tuple[object, ...], Prepared] = {}
+        self._digests: dict[tuple[int, ...], str] = {}
         self._diagnoses: dict[tuple[Convention, int], Diagnosis] = {}
 
     def cases(self, spatial_axes: int) -> tuple[Case, ...]:
         """Return the cases for inputs with so many axes after (N, C): chosen, drawn and derived."""
         if spatial_axes not in self._cases:
-            key = (self.seed, self.examples, "cases", spatial_axes)
+            key = self._named(("cases", spatial_axes))
             self._cases[spatial_axes] = self._cache.kept(key, lambda: self._drawn(spatial_axes))
         return self._cases[spatial_axes]
 
@@ -55,13 +59,24 @@ class CaseBank:
 
     def tape(self, part: Part, convention: Convention) -> Prepared:
         """Return what is asked of one part."""
-        offers = tuple(sorted(part.interface.offers))
-        key = ("tape", part.id, part.spatial_axes, part.families, offers, convention)
+        key = _asked(part, convention)
         if key not in self._tapes:
-            kept = (self.seed, self.examples, *key)
-            found = self._cache.kept(kept, lambda: self._recorded(part, convention))
+            found = self._cache.kept(self._named(key), lambda: self._recorded(part, convention))
             self._tapes[key] = Prepared(*found)
         return self._tapes[key]
+
+    def has(self, part: Part, convention: Convention) -> bool:
+        """Whether the tape is there, or kept on disk, so that loading it takes no time."""
+        key = _asked(part, convention)
+        return key in self._tapes or self._cache.has(self._named(key))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is made is kept on disk, for other processes too."""
+        return self._cache.folder is not None
+
+    def _named(self, key: tuple[object, ...]) -> tuple[object, ...]:
+        return (self.seed, self.examples, *key)
 
     def _recorded(self, part: Part, convention: Convention) -> tuple[Tape, tuple[bytes, ...]]:
         cases, offers = self.cases(part.spatial_axes), part.interface.offers
@@ -79,6 +94,9 @@ class CaseBank:
 
     def diagnosis(self, convention: Convention, spatial_axes: int) -> Diagnosis:
         """Return the known mistakes under `convention`, ready to be compared."""
+        # The catalogue of mistakes is read only where something is wrong.
+        from bn_diagnosis.diagnosis import Diagnosis  # noqa: PLC0415
+
         key = (convention, spatial_axes)
         if key not in self._diagnoses:
             further = _Further(self.seed + 1, spatial_axes)
@@ -87,10 +105,21 @@ class CaseBank:
             )
         return self._diagnoses[key]
 
-    @property
-    def sha256(self) -> str:
-        """The digest of the cases: equal digests mean that the same was asked."""
-        return digest(self.cases(0), self.cases(2))
+    def sha256(self, axes: Collection[int]) -> str:
+        """Return the digest of the cases for inputs with so many axes after (N, C).
+
+        Equal digests mean that the same was asked.
+        """
+        key = tuple(sorted(axes))
+        if key not in self._digests:
+            self._digests[key] = digest(*(self.cases(each) for each in key))
+        return self._digests[key]
+
+
+def _asked(part: Part, convention: Convention) -> tuple[object, ...]:
+    """Return all of a part that its tape depends on."""
+    offers = tuple(sorted(part.interface.offers))
+    return ("tape", part.id, part.spatial_axes, part.families, offers, convention)
 
 
 class _Further:

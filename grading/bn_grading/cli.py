@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from bn_diagnosis.faults import FAULTS
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.records import Status, SubmissionResult, json_schema
 from bn_reports.formats.results_json import read_results
-from bn_reports.html.pages import write_html
 from bn_reports.terminal.listing import fault_list, property_list
 from bn_reports.terminal.submission import class_table, submission_report
 from rich.console import Console
@@ -27,6 +25,7 @@ from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, CourseError, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.intake.submission import PathError
+from bn_grading.tape_cache import FOLDER, Cache
 from bn_grading.versions import environment, tool
 
 app = typer.Typer(
@@ -147,6 +146,8 @@ def grade(
     except KeyboardInterrupt:
         print(f"bnoracle: interrupted; what was graded is in {out / 'results'}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    from bn_reports.html.pages import write_html  # noqa: PLC0415 (nothing else needs Jinja2)
+
     index = write_html(results, out)
     console = Console()
     console.print(class_table(results))
@@ -221,6 +222,8 @@ def properties() -> None:
 @app.command()
 def faults() -> None:
     """List the known mistakes: id, title, the wrong and the right equation."""
+    from bn_diagnosis.faults import FAULTS  # noqa: PLC0415 (the whole catalogue)
+
     Console().print(fault_list(FAULTS))
 
 
@@ -228,6 +231,22 @@ def faults() -> None:
 def schema() -> None:
     """Print the JSON Schema of results.json."""
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
+) -> None:
+    """Show what is kept on disk of the cases, so that it is computed once; or clear it."""
+    kept = Cache()
+    if kept.folder is None:
+        _stop(f"{FOLDER} is empty, so nothing is kept; unset it, or name a folder")
+    try:
+        held = kept.clear() if clear else kept.holds()
+    except OSError as error:
+        _stop(f"{error.filename} cannot be deleted: {error.strerror}")
+    deleted = "deleted " if clear else ""
+    print(f"{kept.folder}: {deleted}{held.files} files, {held.size / 2**20:.1f} MiB")
 
 
 def _version(wanted: bool) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from bn_diagnosis.diagnosis import Diagnosis
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
@@ -28,6 +28,9 @@ from bn_grading.courses.matching import Match
 from bn_grading.courses.model import FRAMEWORKS, Part
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import CannotLoad, Session
+
+if TYPE_CHECKING:
+    from bn_diagnosis.diagnosis import Diagnosis
 
 
 class CannotExamine(Exception):
@@ -124,7 +127,8 @@ class PartExamination:
         if failed and self._diagnosis is not None:
             causes = self._diagnosis().causes(observed, self.transcript, failed)
         reduced = {id_: self.finding(id_) for id_ in findings}
-        return PartFindings(part, main, reduced, counterexamples, causes)
+        indices = tuple(case.index for case in self.cases)
+        return PartFindings(part, main, reduced, counterexamples, causes, indices)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,8 @@ class PartFindings:
     findings: dict[str, Finding]
     counterexamples: dict[str, Counterexample]
     causes: tuple[Cause, ...]
+    cases: tuple[int, ...] = ()
+    """The index of each case that was asked about."""
 
     @property
     def prefix(self) -> str:

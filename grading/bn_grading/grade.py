@@ -14,6 +14,7 @@ from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.submission import Submission
 from bn_grading.scoring import Score, score
 from bn_grading.subject.session import CannotLoad
+from bn_grading.versions import basis
 
 
 def grade(
@@ -31,7 +32,7 @@ def grade(
         with Examination(found, bank) as examination:
             findings = examination.complete()
         verdict, output = score(chosen, found.parts, findings), examination.output
-        return _record(submission, chosen, verdict, time.monotonic() - started, output)
+        return _record(submission, chosen, bank, verdict, time.monotonic() - started, output)
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:
@@ -40,7 +41,7 @@ def grade(
         return ungraded(submission, chosen, str(error))
     except Exception as error:
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
-    return _record(submission, chosen, verdict, time.monotonic() - started, output)
+    return _record(submission, chosen, bank, verdict, time.monotonic() - started, output)
 
 
 def _unusable(error: Exception) -> Score:
@@ -49,12 +50,14 @@ def _unusable(error: Exception) -> Score:
 
 def ungraded(submission: Submission, course: Course | None, reason: str) -> SubmissionResult:
     """Return the record of a submission that the grader could not grade, by no fault of its own."""
-    return _record(submission, course, Score(Status.UNGRADED, 0.0, f"Not graded: {reason}."))
+    verdict = Score(Status.UNGRADED, 0.0, f"Not graded: {reason}.")
+    return _record(submission, course, None, verdict)
 
 
 def _record(
     submission: Submission,
     course: Course | None,
+    bank: CaseBank | None,
     verdict: Score,
     seconds: float = 0.0,
     output: str = "",
@@ -64,6 +67,7 @@ def _record(
         path=submission.path,
         sha256=submission.sha256,
         course=course.id if course else "unrecognised",
+        basis=basis(course, bank) if course and bank else None,
         status=verdict.status,
         score=verdict.points,
         max_score=course.max_score if course else 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bn_properties.case_errors import packed
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, blocked_by
 from bn_properties.property import Property
@@ -36,7 +37,14 @@ def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings
     if state is not Status.CORRECT and points == course.max_score:
         said += " It costs no points in this course."
     causes = {cause.fault: cause for each in examined for cause in each.causes}
-    return Score(state, points, said, tuple(causes.values()), rows)
+    priced = (_priced(cause, rows) for cause in causes.values())
+    return Score(state, points, said, tuple(priced), rows)
+
+
+def _priced(cause: Cause, rows: Sequence[PropertyResult]) -> Cause:
+    """Return a cause with the points that it took."""
+    lost = sum(row.max_points - row.points for row in rows if row.cause == cause.fault)
+    return cause.model_copy(update={"points": lost})
 
 
 def properties(
@@ -83,6 +91,11 @@ def _absent(
 def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResult:
     finding = found.findings[prop.id]
     root = blocked_by(finding, found.findings)
+    # A cause explains everything that was seen of its part; several are each other's alternatives.
+    alone = found.causes[0].fault if len(found.causes) == 1 else None
+    errors = {
+        number: finding.errors[i] for number, i in enumerate(found.cases) if i in finding.errors
+    }
     return _row(
         course,
         found.part,
@@ -95,6 +108,8 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         message=finding.message,
         blocked_by=found.prefix + root if root else None,
         error_over_bound=finding.worst,
+        case_errors=packed(errors, len(found.cases)) if errors else "",
+        cause=alone if finding.outcome is Outcome.FAIL else None,
         counterexample=found.counterexamples.get(prop.id),
     )
 
@@ -111,6 +126,8 @@ def _row(
     examples: int = 0,
     blocked_by: str | None = None,
     error_over_bound: float | None = None,
+    case_errors: str = "",
+    cause: str | None = None,
     counterexample: Counterexample | None = None,
 ) -> PropertyResult:
     most = course.points.get(prefix + prop.id, 0.0)
@@ -127,6 +144,8 @@ def _row(
         message=message,
         blocked_by=blocked_by,
         error_over_bound=error_over_bound,
+        case_errors=case_errors,
+        cause=cause,
         counterexample=counterexample,
     )
 

@@ -49,17 +49,14 @@ class Cache:
 
     def __init__(self, folder: Path | None = None) -> None:
         """Use `folder`; None: the environment's, or the user's."""
-        named = os.environ.get(FOLDER)
-        self.folder: Path | None = folder or _user_folder() if named is None else None
-        if named:
-            self.folder = folder or Path(named)
+        self.folder = _users_folder() if folder is None else folder
+        """None where nothing is kept on disk."""
 
-    def kept(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what is kept under `key`; what is not, is made and kept."""
-        if self.folder is None:
+        path = self._path(key)
+        if path is None:
             return make()
-        digest = hashlib.sha256(repr((made_by(), key)).encode()).hexdigest()
-        path = self.folder / f"{digest[:40]}{SUFFIX}"
         with contextlib.suppress(OSError, NotStored):
             found: T = _read(path)
             return found
@@ -67,6 +64,17 @@ class Cache:
         with contextlib.suppress(OSError):
             self._write(path, write(made))
         return made
+
+    def has(self, key: tuple[object, ...]) -> bool:
+        """Whether anything is kept under `key`."""
+        path = self._path(key)
+        return path is not None and path.is_file()
+
+    def _path(self, key: tuple[object, ...]) -> Path | None:
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(repr((made_by(), key)).encode()).hexdigest()
+        return self.folder / f"{digest[:40]}{SUFFIX}"
 
     def _write(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +114,11 @@ class Cache:
         return held
 
 
-def _user_folder() -> Path:
-    return user_cache_path("bnoracle", appauthor=False)
+def _users_folder() -> Path | None:
+    named = os.environ.get(FOLDER)
+    if named is None:
+        return user_cache_path("bnoracle", appauthor=False)
+    return Path(named) if named else None
 
 
 def _read(path: Path) -> Any:

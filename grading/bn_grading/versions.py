@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 
-import hypothesis
-import numpy as np
-from bn_properties.records import Environment, Tool
+from bn_properties.records import Basis, Environment, Tool
+
+from bn_grading.case_bank import CaseBank
+from bn_grading.courses.model import FRAMEWORKS, Course
+
+ISOLATION = "none"
+"""How submissions are kept apart from the machine."""
 
 
+@lru_cache(maxsize=1)
 def environment() -> Environment:
     """Return the versions that can change what is drawn or computed."""
     return Environment(
         python=platform.python_version(),
-        numpy=np.__version__,
-        hypothesis=hypothesis.__version__,
+        numpy=version("numpy"),
+        hypothesis=version("hypothesis"),
         platform=platform.platform(),
     )
 
 
+def _installed(package: str) -> str:
+    """Return a package's version; in a course whose framework is missing nothing is asked."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@lru_cache(maxsize=1)
 def tool() -> Tool:
     """Return this grader's name and version."""
     return Tool(version=version("bnoracle"))
+
+
+def basis(course: Course, bank: CaseBank) -> Basis:
+    """Return everything that a verdict in this course rests on."""
+    framework = course.framework
+    name, package = (FRAMEWORKS[framework], framework) if framework else ("NumPy", "numpy")
+    return Basis(
+        tool=tool().version,
+        environment=environment(),
+        runtime=f"{name} {_installed(package)}",
+        isolation=ISOLATION,
+        seed=bank.seed,
+        examples=bank.examples,
+        cases_sha256=bank.sha256({part.spatial_axes for part in course.parts}),
+        course_sha256=course.sha256,
+    )

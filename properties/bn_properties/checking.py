@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -95,12 +95,15 @@ class Finding:
     property: Property
     outcome: Outcome
     examples: int
-    """Cases on which the property compared something."""
+    """On how many cases the property compared something."""
     worst: float | None
     """The worst error over bound."""
     failing: Failing | None
     """The simplest failing case among the drawn ones."""
     message: str
+    errors: Mapping[int, float] = field(default_factory=dict)
+    """The worst error over bound by the index of each case on which the property compared
+    something; infinite where a call failed."""
 
 
 _OFTEN = 2
@@ -184,7 +187,7 @@ def scan(
     needs, subject = prop.needs, transcript.subject
     if needs is not None and needs not in subject.offers:
         return _not_applicable(prop, f"the interface has no {CAPABILITIES[needs]}")
-    examples, worst = 0, None
+    errors, ratios = dict[int, float](), list[float]()
     simplest: Failing | None = None
     for case in asked_about(prop, cases, oracle.convention):
         failing, ratio = (
@@ -192,9 +195,9 @@ def scan(
             if settled is not None and settled.holds(prop, case)
             else try_case(prop, case, transcript, oracle)
         )
-        examples += ratio is not None or failing is not None
-        if ratio is not None:
-            worst = ratio if worst is None else max(worst, ratio)
+        ratios += [] if ratio is None else [ratio]
+        if ratio is not None or failing is not None:
+            errors[case.index] = np.inf if failing and failing.error else ratio or 0.0
         if failing is None:
             continue
         failure = failing.error.failure if failing.error else None
@@ -210,13 +213,14 @@ def scan(
         if failure in _STOPPING:
             simplest = failing
             break
+    worst = max(ratios) if ratios else None
     if simplest is None:
-        if examples == 0:
+        if not errors:
             return _not_applicable(prop, "no drawn case can show this")
-        return Finding(prop, Outcome.PASS, examples, worst, None, "")
+        return Finding(prop, Outcome.PASS, len(errors), worst, None, "", errors)
     missing = simplest.error is not None and simplest.error.failure in UNANSWERED
     outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
-    return Finding(prop, outcome, examples, worst, simplest, describe(simplest))
+    return Finding(prop, outcome, len(errors), worst, simplest, describe(simplest), errors)
 
 
 def _not_applicable(prop: Property, message: str) -> Finding:

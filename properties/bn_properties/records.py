@@ -24,7 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-SCHEMA_VERSION: Literal[1] = 1
+from bn_properties.case_errors import unpacked
+
+SCHEMA_VERSION: Literal[2] = 2
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -62,8 +64,22 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256."""
+
 Text = Annotated[str, AfterValidator(_printable)]
 """Text that may come from a submission."""
+
+
+def _whole_errors(text: str) -> str:
+    """Refuse a text that cannot be unpacked."""
+    if text:
+        unpacked(text)
+    return text
+
+
+CaseErrors = Annotated[str, AfterValidator(_whole_errors)]
+"""Errors over bounds, case by case, in the form of `case_errors.packed`."""
 
 
 class Record(BaseModel):
@@ -236,6 +252,10 @@ class PropertyResult(Record):
     blocked_by: str | None = None
     error_over_bound: Number | None = None
     """The worst error over the bound, over all examples; on a pass, at most 1."""
+    case_errors: CaseErrors = ""
+    """The same for each case, packed: see `bn_properties.case_errors`. Empty: nothing was asked."""
+    cause: str | None = None
+    """The mistake that took the points, where one alone explains all that was seen of the part."""
     counterexample: Counterexample | None = None
 
 
@@ -251,6 +271,43 @@ class Cause(Record):
     explanation: str
     explained: int = Field(ge=0)
     observed: int = Field(ge=0)
+    points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """How many points it took: those of the properties that name it."""
+
+
+class Tool(Record):
+    """Which grader."""
+
+    name: str = "bnoracle"
+    version: str
+
+
+class Environment(Record):
+    """Where it ran: versions that can change what is drawn or computed."""
+
+    python: str
+    numpy: str
+    hypothesis: str
+    platform: str
+
+
+class Basis(Record):
+    """What can change a verdict besides the submission: the same again gives the same again."""
+
+    tool: str
+    """The grader's version."""
+    environment: Environment
+    runtime: str
+    """What the submission is written with, and its version: `NumPy 2.4.1`, `PyTorch 2.13.0`."""
+    isolation: str
+    """How the submission was kept apart from the machine."""
+    seed: int
+    examples: Annotated[int, Field(ge=1)]
+    """How many cases were drawn for each shape of input."""
+    cases_sha256: Digest
+    """Of the cases that all parts of the course are asked about."""
+    course_sha256: Digest
+    """Of everything that the course says: names, limits, points."""
 
 
 class SubmissionResult(Record):
@@ -258,8 +315,10 @@ class SubmissionResult(Record):
 
     id: Text
     path: Text
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Digest
     course: str
+    basis: Basis | None = None
+    """None where no course was recognised, so that nothing was asked."""
     status: Status
     score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     max_score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -283,30 +342,14 @@ def _unique(what: str, ids: list[str]) -> None:
             raise ValueError(f"two results have the {what} id {id_!r}")
 
 
-class Tool(Record):
-    """Which grader."""
-
-    name: str = "bnoracle"
-    version: str
-
-
-class Environment(Record):
-    """Where it ran: versions that can change what is drawn or computed."""
-
-    python: str
-    numpy: str
-    hypothesis: str
-    platform: str
-
-
 class Results(Record):
     """A whole run: the content of `results.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     tool: Tool
     environment: Environment
     seed: int
-    cases_sha256: str
+    examples: Annotated[int, Field(ge=1)]
     isolation: str
     submissions: tuple[SubmissionResult, ...]
 

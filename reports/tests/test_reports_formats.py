@@ -170,7 +170,7 @@ def run(*submissions: SubmissionResult) -> Results:
         tool=Tool(version="0.1.0"),
         environment=Environment(python="3.12", numpy="2.2", hypothesis="6.130", platform="Linux"),
         seed=7,
-        cases_sha256="f" * 64,
+        examples=100,
         isolation="process",
         submissions=submissions,
     )
@@ -367,7 +367,10 @@ GOOD = json.loads(run(submission("ada", Status.CORRECT)).model_dump_json())
         ("\udcff", "content: "),
         (json.dumps(GOOD | {"seed": "x"}), "seed: "),
         (json.dumps(GOOD | {"more": 1}), "more: "),
-        (json.dumps(GOOD | {"schema_version": 2}), "schema_version: "),
+        (json.dumps(GOOD | {"schema_version": "two"}), "schema_version: "),
+        (json.dumps(GOOD | {"schema_version": 1}), "it has schema_version 1, .* an older one"),
+        (json.dumps({"schema_version": 1, "anything": []}), "it has schema_version 1, .* older"),
+        (json.dumps(GOOD | {"schema_version": 3}), "it has schema_version 3, .* a newer one"),
         (
             json.dumps(GOOD | {"submissions": [GOOD["submissions"][0] | {"status": "fine"}]}),
             "submissions.0.status: ",

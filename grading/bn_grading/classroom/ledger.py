@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from bn_reports.formats.results_json import write_results, write_submission
 
 
 class Ledger:
-    """A folder with results.json, and results/<id>.json for each submission."""
+    """A folder with results.json; while a run lasts, with results/<id>.json for each submission."""
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
         """Make room for the records of submissions with these ids.
@@ -35,8 +36,12 @@ class Ledger:
         write_submission(result, self._folder / "results" / self._names[result.id])
 
     def close(self, results: Results) -> None:
-        """Write all records down."""
+        """Write all records down in one file, and let those of their own go."""
         write_results(results, self._folder / "results.json")
+        for name in self._names.values():
+            (self._folder / "results" / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be something else in it
+            (self._folder / "results").rmdir()
 
 
 def file_names(ids: Sequence[str]) -> dict[str, str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bn_oracle.conventions import Convention
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.model import Course
+from bn_grading.courses.matching import NoMatch, match
+from bn_grading.courses.model import Course, Part
 from bn_grading.grade import grade
 from bn_grading.intake.submission import Submission
-from bn_grading.versions import environment, tool
+from bn_grading.versions import ISOLATION, environment, tool
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,24 @@ class Plan:
         """Grade one of them; a job of its own has a bank of its own."""
         return grade(submission, self.course, self.courses, bank or self.bank)
 
+    def asked(self) -> list[tuple[Part, Convention]]:
+        """Return the different parts that the submissions seem to define, and their conventions."""
+        found: dict[tuple[str, str], tuple[Part, Convention]] = {}
+        for submission in self.submissions:
+            with contextlib.suppress(NoMatch):
+                each = match(submission, self.course, self.courses)
+                for part in each.defined:
+                    found.setdefault((each.course.id, part.id), (part, each.course.convention))
+        return list(found.values())
+
     def results(self, graded: dict[str, SubmissionResult]) -> Results:
         """Return the run's record, in the order of the submissions."""
         return Results(
             tool=tool(),
             environment=environment(),
             seed=self.bank.seed,
-            cases_sha256=self.bank.sha256,
-            isolation="none",
+            examples=self.bank.examples,
+            isolation=ISOLATION,
             submissions=tuple(graded[submission.id] for submission in self.submissions),
         )
 

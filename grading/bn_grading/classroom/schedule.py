@@ -10,11 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 
+from bn_oracle.conventions import Convention
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.classroom.plan import Plan
+from bn_grading.courses.model import Part
 from bn_grading.grade import ungraded
 from bn_grading.intake.submission import Submission
 
@@ -38,7 +41,7 @@ def run(plan: Plan, ready: Ready = lambda result: None) -> Results:
 
 
 _bank: CaseBank | None = None
-"""A job process's own cases; under `fork` they are the parent's, already drawn."""
+"""A job process's own cases and tapes; under `fork`, those that the parent has loaded."""
 
 
 def _prepare(seed: int, examples: int) -> None:
@@ -46,7 +49,7 @@ def _prepare(seed: int, examples: int) -> None:
     global _bank  # noqa: PLW0603 (a process holds one)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
-    _bank = CaseBank(seed, examples)
+    _bank = _bank or CaseBank(seed, examples)
     # Cases and expectations stay to the end: looking through them again would find no garbage.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -56,11 +59,34 @@ def _job(plan: Plan, submission: Submission) -> SubmissionResult:
     return plan.grade(submission, _bank)
 
 
+def _record_tapes(plan: Plan) -> None:
+    """Load the tapes that will be asked for, for all jobs to inherit.
+
+    Those that are not kept on disk yet are made in several processes, which keep them there.
+    """
+    global _bank  # noqa: PLW0603 (a process holds one)
+    asked = plan.asked()
+    missing = [each for each in asked if not plan.bank.has(*each)]
+    if len(missing) > 1 and plan.bank.keeps:
+        # Hypothesis and the cases are there before the processes part.
+        for axes in {part.spatial_axes for part, _ in missing}:
+            plan.bank.cases(axes)
+        with ProcessPoolExecutor(plan.jobs, multiprocessing.get_context("fork")) as pool:
+            list(pool.map(partial(_keep_tape, plan.bank), missing))
+    for part, convention in asked:
+        plan.bank.tape(part, convention)
+    _bank = plan.bank
+
+
+def _keep_tape(bank: CaseBank, asked: tuple[Part, Convention]) -> None:
+    bank.tape(*asked)
+
+
 def _in_processes(plan: Plan, done: Ready) -> None:
-    """Grade in job processes, each of which draws the cases once (or inherits them)."""
+    """Grade in job processes, each of which loads the tapes once (or inherits them)."""
     method = "fork" if sys.platform == "linux" else "spawn"
     if method == "fork":
-        plan.bank.sha256  # noqa: B018 (draws the cases, for all jobs to inherit)
+        _record_tapes(plan)
     seed, examples = plan.bank.seed, plan.bank.examples
     # What a job is sent holds no drawn cases, and no other submission.
     alone = replace(plan, submissions=(), bank=CaseBank(seed, examples))

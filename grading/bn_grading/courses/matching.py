@@ -30,6 +30,14 @@ class Match:
     parts: tuple[Part, ...]
     """The course's parts; where a class was asked for by name, the one that it stands for."""
 
+    @property
+    def defined(self) -> tuple[Part, ...]:
+        """The parts that the file seems to define, as far as can be told without running it."""
+        if self.file is None:
+            return self.parts
+        names = definitions(self.submission.files[self.file]).defined
+        return tuple(part for part in self.parts if names.intersection(part.names))
+
 
 def match(submission: Submission, course: Course | None, courses: Iterable[Course]) -> Match:
     """Match a submission with `course`, or, where that is None, with one of `courses`.

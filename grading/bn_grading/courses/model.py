@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -224,6 +225,11 @@ class Course(_Table):
         earning = [p for p in self.parts if (p.id == id_ if id_ else p.group == self.main_group)]
         if not any(part.asks(BY_ID[name]) for part in earning):
             raise ValueError(f"points: {key} is asked of no part, so nobody could earn them")
+
+    @property
+    def sha256(self) -> str:
+        """The digest of everything that it says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
     def convention(self) -> Convention:

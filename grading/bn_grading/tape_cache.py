@@ -123,7 +123,10 @@ def _users_folder() -> Path | None:
 
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise NotStored("it is empty") from error
     found = read(content)
     with contextlib.suppress(OSError):
         os.utime(path)

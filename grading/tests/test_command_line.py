@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
+from bn_grading.courses.model import built_in
+from bn_properties.case_errors import unpacked
 from bn_reports.formats.results_json import read_results
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
@@ -43,15 +47,52 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     report = tmp_path / "bnoracle-report"
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
-    names = {"cmu_handout.json", "cmu_root_plus_eps.json"}
-    assert names == {path.name for path in (report / "results").iterdir()}
+    assert {"index.html", "results.json", "submissions"} == {path.name for path in report.iterdir()}
     results = read_results(report / "results.json")
     assert [("cmu_handout", "correct"), ("cmu_root_plus_eps", "incorrect")] == [
         (submission.id, submission.status) for submission in results.submissions
     ]
+    right, wrong = results.submissions
+    assert (0, 100, "none") == (results.seed, results.examples, results.isolation)
+    course = built_in()["cmu-hw1p1"]
+    for each in (right, wrong):
+        assert each.basis is not None
+        assert each.basis.environment == results.environment
+        assert (course.sha256, "none") == (each.basis.course_sha256, each.basis.isolation)
+        assert each.basis.runtime == f"NumPy {np.__version__}"
+    (cause,) = wrong.causes
+    assert cause.points == wrong.max_score - wrong.score > 0
+    for row in wrong.properties:
+        lost = row.max_points - row.points
+        assert row.cause == (cause.fault if row.status in ("fail", "blocked") else None)
+        assert not lost or row.cause
+        errors = unpacked(row.case_errors) if row.case_errors else {}
+        assert row.examples == len(errors)
+        if row.status == "pass":
+            assert max(errors.values()) == pytest.approx(row.error_over_bound, rel=0.1, abs=1e-14)
+        if row.status == "fail":
+            assert max(errors.values()) > 1.0
     schema = json.loads(run("schema", cwd=tmp_path).stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((report / "results.json").read_text("utf-8")), schema)
+
+
+def test_the_cache_is_shown_and_cleared(
+    tmp_path: Path, fixtures_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kept"
+    monkeypatch.setenv("BNORACLE_CACHE_DIR", str(folder))
+    assert f"{folder}: 0 files, 0.0 MiB\n" == run("cache", cwd=tmp_path).stdout
+    first = run("check", fixtures_folder / GOOD, "--examples", 11, cwd=tmp_path)
+    assert 0 == first.returncode
+    held = run("cache", cwd=tmp_path).stdout
+    assert re.fullmatch(rf"{re.escape(str(folder))}: [23] files, \d+\.\d MiB\n", held)
+    assert held.replace(": ", ": deleted ") == run("cache", "--clear", cwd=tmp_path).stdout
+    assert [] == list(folder.iterdir())
+    monkeypatch.setenv("BNORACLE_CACHE_DIR", "")
+    refused = run("cache", cwd=tmp_path)
+    assert (2, "") == (refused.returncode, refused.stdout)
+    assert "BNORACLE_CACHE_DIR is empty" in refused.stderr
 
 
 def test_results_of_other_versions_are_warned_of(tmp_path: Path, fixtures_folder: Path) -> None:

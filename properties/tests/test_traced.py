@@ -29,6 +29,9 @@ COMPUTATIONS: dict[str, Callable[[Any], Any]] = {
     "twice the rows": lambda x: np.concatenate([x, x]),
     "comparisons": lambda x: np.where((np.abs(x) <= 2) & ~np.isnan(x) | (x == 3), x, -x),
     "the larger": lambda x: np.maximum(np.sqrt(np.abs(x)), 1.0),
+    "whether all are": lambda x: np.where(np.isfinite(x).all(), x, 0.0),
+    "whether not all are": lambda x: np.where((x > 0).all(), x, 7.0),
+    "how many are": lambda x: (x > 0).sum(),
     "a product": lambda x: np.arange(6.0).reshape(2, 3) @ x,
     "a product with itself": lambda x: x.reshape(4, 3) @ x,
     "another shape": lambda x: x.reshape((2, 6))[1],
@@ -52,7 +55,7 @@ def test_a_computation_gives_what_numpy_gives(name: str) -> None:
     "step",
     [
         bool,
-        lambda x: np.isfinite(x).all(),
+        lambda x: x if np.isfinite(x).all() else -x,
         lambda x: (x > 1).any(),
         lambda x: float(x[0, 0]),
         np.asarray,

@@ -121,6 +121,13 @@ def _equal(what: str, again: AnyArray, first: AnyArray) -> Check:
     return Check(what, np.where(both, 0.0, second), np.where(both, 0.0, kept), None)
 
 
+def _steady(what: str, again: AnyArray, first: AnyArray) -> Check:
+    """Compare bit for bit where the first are numbers; if not, agreement says so."""
+    second, kept = widen(again), widen(first)
+    numbers = np.isfinite(kept).all()
+    return Check(what, np.where(numbers, second, 0.0), np.where(numbers, kept, 0.0), None)
+
+
 @states(
     "hygiene.current_parameters",
     equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
@@ -200,10 +207,7 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
     """
     first, second = ask.response(_repeated(case))
     for quantity in ("out", *GRADIENTS):
-        kept = widen(first.array(quantity))
-        if not np.isfinite(kept).all():
-            return  # agreement says so; NaN is not equal to itself
-        yield Check(f"{SYMBOLS[quantity]} again", second.array(quantity), kept, None)
+        yield _steady(f"{SYMBOLS[quantity]} again", second.array(quantity), first.array(quantity))
 
 
 @states(
@@ -221,13 +225,11 @@ def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
     scenario = _backward_twice(case)
     first, second, _ = ask.response(scenario)
     for quantity in GRADIENTS:
-        kept, again = widen(first.array(quantity)), second.values[quantity]
+        kept, again = first.array(quantity), second.values[quantity]
         if isinstance(again, SubjectError) and again.failure == "raised":
             ask.retract(scenario)  # it gave its memory back, and says so
             return
-        if not np.isfinite(kept).all():
-            return  # agreement says so; NaN is not equal to itself
-        yield Check(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept, None)
+        yield _steady(f"{SYMBOLS[quantity]}, asked again", second.array(quantity), kept)
     name = "{} of another upstream gradient"
     yield from compare(ask, scenario, GRADIENTS, call=2, name=name)
 

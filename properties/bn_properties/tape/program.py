@@ -65,7 +65,8 @@ def run(node: Node, values: Array) -> NDArray[Any]:
         case Taken(of, indices):
             return run(of, values)[indices]
         case Summed(of, starts):
-            return np.asarray(np.add.reduceat(run(of, values), starts))
+            terms = run(of, values).astype(np.float64, copy=False)  # what is true counts 1
+            return np.asarray(np.add.reduceat(terms, starts))
         case Applied(name, arguments):
             return ELEMENTWISE[name](*(run(each, values) for each in arguments))
 

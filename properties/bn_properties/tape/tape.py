@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from bn_properties.property import Ask, Check, Property
 from bn_properties.protocol import AnyArray, Capability, Quantity, SubjectError
 from bn_properties.scenario import Response, Scenario, proper_shape
 from bn_properties.tape.program import Comparison, Program, programs
-from bn_properties.tape.traced import Traced, Untraceable, broadcast_shape, observed, traced
+from bn_properties.tape.traced import Traced, broadcast_shape, observed, traced
 from bn_properties.transcript import Oracle, Transcript
 
 
@@ -161,16 +162,17 @@ class _Recorder:
         """Run a property on a case with values that are not there yet."""
         ask = Ask(Transcript(_Answers(self)), self._oracle)
         entry, found, compares = len(self._entries), list[Comparison](), False
+        traced_ = True
         try:
             with np.errstate(all="ignore"):
                 for check in prop.checks(case, ask):
                     compares = True
                     found += _comparison(entry, check)
-            traced_ = True
-        except Untraceable:
+        except Exception:
+            # It needs the numbers themselves, or is at fault itself: that shows when it is asked.
             traced_, found = False, []
             ask = Ask(Transcript(_Ideal(self, self._oracle)), self._oracle)
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), contextlib.suppress(Exception):
                 compares = any([True for _ in prop.checks(case, ask)])
         asked = tuple(dict.fromkeys(self._numbers[each.key] for each in ask.scenarios))
         self._entries.append(Entry(prop.id, case.index, asked, traced_, compares))

@@ -138,6 +138,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """Refuse: no branch can be taken yet."""
         raise Untraceable("a branch on what was observed")
 
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what is not written down."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Untraceable(f"an array's {name}")
+
     def __float__(self) -> float:
         """Refuse: there are no numbers yet."""
         raise Untraceable("the numbers themselves")
@@ -146,11 +152,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """Refuse: there are no numbers yet."""
         raise Untraceable("the numbers themselves")
 
-    def all(self, *arguments: Any, **keywords: Any) -> Traced:
-        """Refuse: what follows is a branch."""
-        raise Untraceable("a branch on what was observed")
-
-    any = all
+    def all(self) -> Traced:
+        """Return whether every element is true, as one element."""
+        return _applied("equal", (_applied("logical_not", (self,)).sum(), 0.0))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         """Write an elementwise function down, or a matrix product."""

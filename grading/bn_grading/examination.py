@@ -182,13 +182,17 @@ class Examination:
             CannotLoad: it cannot be loaded, or defines nothing that is asked for.
         """
         try:
-            self._present = frozenset(self._session.start())
+            self._present = frozenset(self._session.start(self._load_tapes))
             if not self._present:
                 names = " or ".join(self.match.parts[0].names)
                 raise CannotLoad(f"it does not define {names}", self.output)
         except BaseException:
             self.close()
             raise
+
+    def _load_tapes(self) -> None:
+        for part in self.match.defined:
+            self._bank.tape(part, self.match.course.convention)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from bn_properties.records import Status, SubmissionResult
+from bn_properties.records import Basis, Status, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import NoMatch, match
-from bn_grading.courses.model import Course
+from bn_grading.courses.model import Course, Part
 from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.submission import Submission
 from bn_grading.scoring import Score, score
@@ -25,14 +25,15 @@ def grade(
     Whatever the submission does, and whatever the grader itself does wrong, this returns a record.
     """
     started = time.monotonic()
-    chosen, output = course, ""
+    chosen, output, parts = course, "", tuple[Part, ...]()
     try:
         found = match(submission, course, courses)
-        chosen = found.course
+        chosen, parts = found.course, found.defined
         with Examination(found, bank) as examination:
             findings = examination.complete()
         verdict, output = score(chosen, found.parts, findings), examination.output
-        return _record(submission, chosen, bank, verdict, time.monotonic() - started, output)
+        seconds = time.monotonic() - started
+        return _record(submission, chosen, basis(chosen, parts, bank), verdict, seconds, output)
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:
@@ -41,7 +42,8 @@ def grade(
         return ungraded(submission, chosen, str(error))
     except Exception as error:
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
-    return _record(submission, chosen, bank, verdict, time.monotonic() - started, output)
+    on = None if chosen is None else basis(chosen, parts, bank)
+    return _record(submission, chosen, on, verdict, time.monotonic() - started, output)
 
 
 def _unusable(error: Exception) -> Score:
@@ -57,7 +59,7 @@ def ungraded(submission: Submission, course: Course | None, reason: str) -> Subm
 def _record(
     submission: Submission,
     course: Course | None,
-    bank: CaseBank | None,
+    on: Basis | None,
     verdict: Score,
     seconds: float = 0.0,
     output: str = "",
@@ -67,7 +69,7 @@ def _record(
         path=submission.path,
         sha256=submission.sha256,
         course=course.id if course else "unrecognised",
-        basis=basis(course, bank) if course and bank else None,
+        basis=on,
         status=verdict.status,
         score=verdict.points,
         max_score=course.max_score if course else 0.0,

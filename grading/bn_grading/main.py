@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -16,8 +17,11 @@ def main() -> None:
     # The arrays are small: threads in linear algebra would only get in each other's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
+        gc.disable()  # what is imported stays: there is no garbage in it
         from bn_grading.cli import app  # noqa: PLC0415 (an interrupt while importing is quiet, too)
 
+        gc.freeze()
+        gc.enable()
         app()
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)

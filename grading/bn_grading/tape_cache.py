@@ -10,6 +10,7 @@ folder that cannot be written to costs nothing but the time.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import mmap
 import os
@@ -60,7 +61,8 @@ class Cache:
         with contextlib.suppress(OSError, NotStored):
             found: T = _read(path)
             return found
-        made = make()
+        with uncollected():
+            made = make()
         with contextlib.suppress(OSError):
             self._write(path, write(made))
         return made
@@ -127,10 +129,23 @@ def _read(path: Path) -> Any:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError as error:
             raise NotStored("it is empty") from error
-    found = read(content)
+    with uncollected():
+        found = read(content)
     with contextlib.suppress(OSError):
         os.utime(path)
     return found
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Make many objects that stay, without looking for garbage among them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @lru_cache(maxsize=1)

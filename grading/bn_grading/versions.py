@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 from bn_properties.records import Basis, Environment, Tool
 
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.model import FRAMEWORKS, Course
+from bn_grading.courses.model import FRAMEWORKS, Course, Part
 
 ISOLATION = "none"
 """How submissions are kept apart from the machine."""
@@ -40,8 +41,8 @@ def tool() -> Tool:
     return Tool(version=version("bnoracle"))
 
 
-def basis(course: Course, bank: CaseBank) -> Basis:
-    """Return everything that a verdict in this course rests on."""
+def basis(course: Course, parts: Sequence[Part], bank: CaseBank) -> Basis:
+    """Return everything that a verdict on these parts rests on."""
     framework = course.framework
     name, package = (FRAMEWORKS[framework], framework) if framework else ("NumPy", "numpy")
     return Basis(
@@ -51,6 +52,6 @@ def basis(course: Course, bank: CaseBank) -> Basis:
         isolation=ISOLATION,
         seed=bank.seed,
         examples=bank.examples,
-        cases_sha256=bank.sha256({part.spatial_axes for part in course.parts}),
+        cases_sha256=bank.sha256({part.spatial_axes for part in parts}),
         course_sha256=course.sha256,
     )

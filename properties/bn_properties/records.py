@@ -305,7 +305,7 @@ class Basis(Record):
     examples: Annotated[int, Field(ge=1)]
     """How many cases were drawn for each shape of input."""
     cases_sha256: Digest
-    """Of the cases that all parts of the course are asked about."""
+    """Of all cases, over all parts that the submission defines."""
     course_sha256: Digest
     """Of everything that the course says: names, limits, points."""
 

@@ -84,14 +84,17 @@ class Session:
         """The start of what the submission printed."""
         return self._output or (self._worker.output if self._worker is not None else "")
 
-    def start(self) -> list[str]:
+    def start(self, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
         """Start the worker, load the submission and return the ids of the parts that it holds.
+
+        While the process starts, `meanwhile` is called.
 
         Raises:
             CannotLoad: it cannot be loaded.
         """
         self._worker = Transport()
         self._worker.send(wire.encode(self._load.message()))
+        meanwhile()
         try:
             reply = self._worker.receive("load", self._limits.start)
             reason = reply.error.message if reply.error is not None else None

@@ -126,7 +126,7 @@ def normalised_identity(case: Case, ask: Ask) -> Iterator[Check]:
     r"\sum_i \frac{\partial\mathrm{Div}}{\partial z_i} d_i",
     source="central differences with one Richardson step, in a direction of random signs",
     presupposes=(*OUTPUT_HOLDS, "backward.input_gradient"),
-    stride=8,
+    stride=12,
 )
 def finite_differences(case: Case, ask: Ask) -> Iterator[Check]:
     """The input gradient predicts how the submission's own training output moves."""

@@ -9,7 +9,13 @@ from bn_oracle.arrays import Array
 
 from bn_properties.calls import Train
 from bn_properties.cases.case import Case, per_case, small_integers
-from bn_properties.families.training_relations import FACTOR, reversed_rows, scaled
+from bn_properties.families.training_relations import (
+    FACTOR,
+    RARELY,
+    doubled,
+    reversed_rows,
+    scaled,
+)
 from bn_properties.property import (
     Ask,
     Check,
@@ -134,24 +140,18 @@ def row_permutation(case: Case, ask: Ask) -> Iterator[Check]:
         )
 
 
-@per_case
-def _doubled(case: Case) -> Scenario:
-    call = Train(np.concatenate([case.x, case.x]), np.concatenate([case.grad, case.grad]))
-    return Scenario(case.full_setup, (call,))
-
-
 @states(
     "backward.duplicated_batch",
     equation=r"\mathrm{backward}(G \oplus G; z \oplus z) = (dz \oplus dz,\ 2\,d\gamma,\ 2\,d\beta)",
     source="the means over the batch stay, the sums double",
     presupposes=BACKWARD,
-    stride=5,
+    stride=RARELY,
 )
 def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     """Feeding every instance twice doubles dγ and dβ and leaves each dz alone: the first two are
     sums, not means.
     """
-    scenario = _doubled(case)
+    scenario = doubled(case)
     base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
     twice, first = ask.response(scenario)[0], ask.response(case.training)[0]
     for quantity in GRADIENTS:
@@ -174,13 +174,13 @@ def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
     r"\frac{\partial\mathrm{Div}}{\partial z} \quad\text{with } a^2\epsilon",
     source="Ioffe & Szegedy 2015, §3.3, with ε scaled along",
     presupposes=BACKWARD,
-    stride=5,
+    stride=RARELY,
 )
 def inverse_scale(case: Case, ask: Ask) -> Iterator[Check]:
     """Scaling the input by a, and ε by a², divides the input gradient by |a|: large weights get
     small steps.
     """
-    scenario = scaled(case, backward=True)
+    scenario = scaled(case)
     base, want = ask.expected(case.training)[0], ask.expected(scenario)[0]
     got = ask.response(scenario)[0].array("dz")
     reference = widen(ask.response(case.training)[0].array("dz")) / abs(FACTOR)

@@ -41,7 +41,7 @@ def _life(case: Case) -> Scenario:
 
 def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
     scenarios = [case.training, case.inference]
-    if case.index % 10 == 0 and not case.pinned:
+    if case.index % current_parameters.stride == 0 and not case.pinned:
         scenarios.append(_life(case))
     for scenario in scenarios:
         edited: frozenset[str] = frozenset()
@@ -76,7 +76,7 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
     "hygiene.output_kept",
     equation=r"\hat z^{(1)} \text{ after the second step} = \hat z^{(1)} \text{ before}",
     source=_CALLER,
-    stride=10,
+    stride=20,
 )
 def output_kept(case: Case, ask: Ask) -> Iterator[Check]:
     """What was returned does not change when its gradient is computed, or other batches come, in
@@ -133,7 +133,7 @@ def _steady(what: str, again: AnyArray, first: AnyArray) -> Check:
     equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
     source="an optimiser moves the parameters between two steps",
     presupposes=("training.agreement", "backward.input_gradient", "inference.after_training"),
-    stride=10,
+    stride=20,
 )
 def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     """After the parameters were changed, outputs of both modes and gradients are computed with the
@@ -154,7 +154,7 @@ def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\mathrm{layer}_1 \text{ is the same whatever } \mathrm{layer}_2 \text{ does}",
     source="a network holds many layers of one class",
     presupposes=_GRADIENTS_HOLD,
-    stride=10,
+    stride=20,
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """Two layers share no state: whatever another one is asked, this one stays as it is."""
@@ -199,7 +199,7 @@ def _repeated(case: Case) -> Scenario:
     "hygiene.repeatable",
     equation=r"f(z) = f(z)",
     source="nothing in batch norm is random; training output depends on the batch alone",
-    stride=5,
+    stride=10,
 )
 def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
     """The same batch again gives the same output and the same gradients, to the last bit: nothing
@@ -216,7 +216,7 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
     source="what forward kept belongs to every backward that asks for it: two backward passes are "
     "compared on one cache",
     presupposes=_GRADIENTS_HOLD,
-    stride=5,
+    stride=10,
 )
 def cache_kept(case: Case, ask: Ask) -> Iterator[Check]:
     """A second backward for the same forward gives the same gradients, to the last bit: the first
@@ -246,7 +246,7 @@ def _backward_twice(case: Case) -> Scenario:
     equation=r"\mathrm{backward}(G) \text{ belongs to the latest forward}",
     source="a layer is trained batch after batch",
     presupposes=_GRADIENTS_HOLD,
-    stride=5,
+    stride=10,
 )
 def latest_forward(case: Case, ask: Ask) -> Iterator[Check]:
     """After another batch, the gradients are those of the latest batch, and of it alone."""

@@ -63,7 +63,7 @@ def _rows_alone(case: Case) -> Scenario:
     equation=r"\hat z_i = f(z_i), \text{ whatever else is in the batch}",
     source=IOFFE,
     presupposes=("inference.affine_fold",),
-    stride=3,
+    stride=4,
 )
 def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """At inference, an instance gives the same output alone as in company."""
@@ -139,7 +139,7 @@ def fresh_layer(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\hat z(z \oplus z \oplus z) = \hat z(z) \oplus \hat z(z) \oplus \hat z(z)",
     source=IOFFE,
     presupposes=("inference.affine_fold",),
-    stride=5,
+    stride=8,
 )
 def any_batch_size(case: Case, ask: Ask) -> Iterator[Check]:
     """Inference takes a batch of any size, larger than the training batch too."""
@@ -231,7 +231,7 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
     source=IOFFE + ", differentiated with μ and σ² held fixed",
     presupposes=("inference.affine_fold", "inference.after_training"),
-    stride=5,
+    stride=10,
     needs="inference_gradient",
 )
 def gradient(case: Case, ask: Ask) -> Iterator[Check]:

@@ -38,7 +38,7 @@ def _between(case: Case) -> Scenario:
     "population.mean_of_means",
     equation=r"\mu = \frac1K\sum_{b=1}^K \mu_b",
     source="Ioffe & Szegedy 2015, Algorithm 2, line 10",
-    stride=5,
+    stride=10,
     needs="population",
 )
 def mean_of_means(case: Case, ask: Ask) -> Iterator[Check]:
@@ -50,7 +50,7 @@ def mean_of_means(case: Case, ask: Ask) -> Iterator[Check]:
     "population.unbiased_variance",
     equation=r"\sigma^2 = \frac{B}{B-1}\,\frac1K\sum_{b=1}^K \sigma_b^2",
     source="Ioffe & Szegedy 2015, Algorithm 2, line 10",
-    stride=5,
+    stride=10,
     needs="population",
 )
 def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
@@ -65,7 +65,7 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\mu = \frac{\sum_b B_b\,\mu_b}{\sum_b B_b}",
     source="the mean of all instances, each counted once",
     presupposes=("population.mean_of_means",),
-    stride=5,
+    stride=10,
     needs="population",
 )
 def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
@@ -87,7 +87,7 @@ def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"(\mu, \sigma^2) = f(\text{batches}), \quad (M, V) \text{ as they were}",
     source="the population's statistics are asked for after training, and again later",
     presupposes=("population.mean_of_means", "population.unbiased_variance"),
-    stride=10,
+    stride=20,
     needs="population",
 )
 def stateless(case: Case, ask: Ask) -> Iterator[Check]:

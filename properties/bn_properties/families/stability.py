@@ -48,8 +48,8 @@ def input_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 )
 def running_variance(case: Case, ask: Ask) -> Iterator[Check]:
     """The running variance keeps its accuracy when the mean is large beside the spread."""
-    name = "{} after step 1"
-    yield from compare(ask, case.sequence, "running_var", name=name, algorithm="stable")
+    name = "{} after a step"
+    yield from compare(ask, case.training, "running_var", name=name, algorithm="stable")
 
 
 @per_case

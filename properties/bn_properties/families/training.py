@@ -172,6 +172,7 @@ def degenerate_batch(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\hat z = f(z_1, \ldots, z_B)",
     source=IOFFE + ": training uses the mini-batch's statistics",
     presupposes=AGREES,
+    stride=2,
 )
 def ignores_running_statistics(case: Case, ask: Ask) -> Iterator[Check]:
     """The training output does not depend on the running statistics."""

@@ -207,11 +207,15 @@ class Examination:
         group = self.match.parts[0].group
         return next((part for part in self.parts if part.group == group), None)
 
-    def part(self, part: Part) -> PartExamination:
-        """Return the examination of one part."""
+    def part(self, part: Part, *, at_once: bool = True) -> PartExamination:
+        """Return the examination of one part.
+
+        It is asked everything at once; if not, then each scenario when a property needs it: for
+        those who stop at the first failure.
+        """
         convention = self.match.course.convention
         subject = RemoteSubject(self._session, part, convention)
-        playback = subject.play(self._bank.tape(part, convention))
+        playback = subject.play(self._bank.tape(part, convention)) if at_once else None
         return PartExamination(
             Transcript(subject, playback),
             self._bank.oracle(convention),

@@ -49,7 +49,10 @@ def rejection(source: str, name: str, course: Course, bank: CaseBank) -> str:
     found = match(submission(source, name), course, [course])
     try:
         with Examination(found, bank) as examination:
-            parts = [_PartUnderTest(part, examination.part(part)) for part in examination.parts]
+            parts = [
+                _PartUnderTest(part, examination.part(part, at_once=False))
+                for part in examination.parts
+            ]
             # A few cases of every property first: most mutants show at once.
             for few in (slice(0, 8), slice(8, None)):
                 for each in parts:

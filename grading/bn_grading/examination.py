@@ -171,7 +171,7 @@ class Examination:
         self.match = match
         self._bank = bank
         self._session = Session(
-            _load(match), match.course.limits, bank.work if work is None else work
+            load_request(match), match.course.limits, bank.work if work is None else work
         )
         self._present: frozenset[str] = frozenset()
 
@@ -253,7 +253,7 @@ class Examination:
         self.close()
 
 
-def _load(match: Match) -> Request:
+def load_request(match: Match) -> Request:
     """Return the request that hands a submission's sources to its worker."""
     submission, file = match.submission, match.file
     others = {

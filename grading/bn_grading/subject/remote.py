@@ -57,11 +57,11 @@ class RemoteSubject:
             )
 
         refused, found = self._session.play(script)
-        return _responses(scenario, found, refused)
+        return responses(scenario, found, refused)
 
     def play(self, prepared: Prepared) -> Playback:
         """Take fresh layers through all scenarios of a tape."""
-        return play(self._session, prepared, self.observe, _responses)
+        return play(self._session, prepared, self.observe, responses)
 
 
 def encoded(tape: Tape, part: Part, convention: Convention) -> tuple[bytes, ...]:
@@ -70,7 +70,7 @@ def encoded(tape: Tape, part: Part, convention: Convention) -> tuple[bytes, ...]
     return tuple(_script(each, *asked, together=True).frames for each in tape.scenarios)
 
 
-def _responses(
+def responses(
     scenario: Scenario,
     replies: Sequence[messages.Reply | SubjectError],
     refused: Refused = MappingProxyType({}),
@@ -124,19 +124,31 @@ def _script(
     *,
     together: bool,
 ) -> Script:
-    """Return a scenario's requests, but for those in `refused` and what would follow on one."""
-    requests = [_construct(scenario, part, spatial_axes, convention)]
-    for operation in (each for operations in scenario.operations for each in operations):
-        if operation.name not in refused:
-            requests.append(messages.Request(operation.name, operation.options, operation.arrays))
-        elif not operation.goes_on:
-            break
-    packed = [request.message() for request in requests]
+    """Return a scenario's requests, encoded."""
+    asked = requests(scenario, part, spatial_axes, convention, refused)
+    packed = [request.message() for request in asked]
     frames = [packed] if together else [[message] for message in packed]
     return Script(
-        tuple(request.op for request in requests),
+        tuple(request.op for request in asked),
         b"".join(wire.encode(*each) for each in frames),
     )
+
+
+def requests(
+    scenario: Scenario,
+    part: str,
+    spatial_axes: int,
+    convention: Convention,
+    refused: frozenset[str] = frozenset(),
+) -> list[messages.Request]:
+    """Return a scenario's requests, but for those in `refused` and what would follow on one."""
+    found = [_construct(scenario, part, spatial_axes, convention)]
+    for operation in (each for operations in scenario.operations for each in operations):
+        if operation.name not in refused:
+            found.append(messages.Request(operation.name, operation.options, operation.arrays))
+        elif not operation.goes_on:
+            break
+    return found
 
 
 def _construct(

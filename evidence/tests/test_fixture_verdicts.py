@@ -117,6 +117,7 @@ def test_a_wrong_file_is_rejected_by_the_property_it_names(path: Path) -> None:
     hold_rejected(judged(path), header[1], header[2])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("key", WRONG)
 def test_a_mistake_in_a_right_file_is_rejected_by_the_property_it_names(
     key: str, tmp_path: Path

@@ -20,6 +20,7 @@ def published() -> tuple[dict[str, Column], tuple[str, ...]]:
     return {each.id: each for each in columns}, properties
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.id)
 def test_a_mistake_is_rejected_by_its_property_and_by_those_that_the_page_says(
     mistake: Mistake,

@@ -26,6 +26,7 @@ def test_the_cases_hold_a_batch_of_one() -> None:
     assert any(case.batch_size == 1 for case in cases(2))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("spatial_axes", [0, 2])
 @pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=lambda profile: profile.name)
 def test_a_right_layer_passes_under_every_profile(

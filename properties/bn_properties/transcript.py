@@ -24,6 +24,14 @@ class Oracle:
         self.convention = convention
         self._kept: dict[bytes, tuple[Expected, ...]] = {}
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other answers under the same convention, and so gives the same answers."""
+        return isinstance(other, Oracle) and self.convention == other.convention
+
+    def __hash__(self) -> int:
+        """Return the convention's."""
+        return hash(self.convention)
+
     def __call__(self, scenario: Scenario) -> tuple[Expected, ...]:
         """Return what `scenario` should give, call by call."""
         found = self._kept.get(scenario.key)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bn_oracle.conventions import CMU_HW1P1, TORCH
 from bn_properties.calls import Infer, Train
-from bn_properties.cases.case import Case
+from bn_properties.cases.case import Case, per_case
+from bn_properties.cases.pinned import pinned_cases
 from bn_properties.property import (
     Ask,
     Check,
@@ -196,3 +197,19 @@ def test_the_room_of_a_sum_of_products() -> None:
     assert [room] == dot_room(expected, bound, factor).tolist()
     unit = 2.0**-53
     np.testing.assert_allclose(roundings(2), 2 * unit / (1 - 2 * unit), rtol=1e-12)
+
+
+def test_what_is_made_once_for_a_case_is_made_once_a_convention() -> None:
+    """Each reduction has an oracle of its own: pinned cases must not keep them all."""
+    made = []
+
+    @per_case
+    def build(case: Case, oracle: Oracle) -> int:
+        made.append(oracle.convention.name)
+        return len(made)
+
+    case = pinned_cases()[0]
+    first, again, other = Oracle(CMU_HW1P1), Oracle(CMU_HW1P1), Oracle(TORCH)
+    assert (1, 1, 2) == (build(case, first), build(case, again), build(case, other))
+    assert first == again != other
+    assert first != "an oracle"

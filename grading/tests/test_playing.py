@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from bn_grading.courses.matching import match
 from bn_grading.courses.model import Limits, built_in
 from bn_grading.examination import Examination, PartExamination
 from bn_grading.intake.paths import single
+from bn_grading.subject.playing import Prepared
 from bn_grading.subject.session import SEARCHED
 from bn_properties.calls import Train
 from bn_properties.protocol import SubjectError
@@ -213,3 +215,20 @@ def test_what_is_no_header_of_replies_is_refused() -> None:
         three = b", ".join([array] * 3)
         with pytest.raises(WireError):
             prepared.layout(0, made + b'{"arrays": [' + three + b']}, {"arrays": []}]')
+
+
+def test_what_is_remembered_of_headers_does_not_grow_with_what_is_made_up() -> None:
+    prepared = Prepared(bank().tape(COURSE.parts[0], COURSE.convention).tape, ())
+    form = prepared.tape.forms[prepared.tape.form[0]]
+    replies = [
+        {"arrays": [[slot.quantity, "<f8", list(slot.shape)] for slot in slots]}
+        for slots in form.operations
+    ]
+    header = json.dumps([{"arrays": []}, *replies])
+    assert prepared.layout(0, header.encode()) is not None
+    assert 1 == len(prepared._layouts)
+    for number in range(9):
+        odd = json.dumps([{"arrays": []}, *replies, {"arrays": [], "present": [str(number)]}])
+        assert prepared.layout(0, odd.encode()) is None
+        assert prepared.layout(0, (header + " " * (5000 + number)).encode()) is not None
+    assert 1 == len(prepared._layouts)

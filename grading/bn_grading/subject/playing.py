@@ -46,6 +46,10 @@ class Layout(NamedTuple):
     size: int
 
 
+_LONGEST, _MOST = 4096, 50_000
+"""Headers that are remembered: up to how many bytes, and how many of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A tape, ready to be played by submissions."""
@@ -53,7 +57,7 @@ class Prepared:
     tape: Tape
     scenarios: tuple[bytes, ...]
     """Each scenario's calls, encoded."""
-    _layouts: dict[tuple[int, bytes], Layout | None] = field(default_factory=dict)
+    _layouts: dict[tuple[int, bytes], Layout] = field(default_factory=dict)
     """What headers were found to say: replies to scenarios of one form mostly have the same."""
 
     def layout(self, number: int, header: bytes) -> Layout | None:
@@ -63,10 +67,13 @@ class Prepared:
             WireError: the header is none.
         """
         form = self.tape.form[number]
-        key = (form, header)
-        if key not in self._layouts:
-            self._layouts[key] = _layout(self.tape.forms[form], header)
-        return self._layouts[key]
+        known = self._layouts.get((form, header))
+        if known is None:
+            known = _layout(self.tape.forms[form], header)
+            # What is kept does not grow with what submissions make up.
+            if known is not None and len(header) <= _LONGEST and len(self._layouts) < _MOST:
+                self._layouts[form, header] = known
+        return known
 
 
 def _layout(form: Form, header: bytes) -> Layout | None:

@@ -2,9 +2,9 @@
 
 A file's name is a digest of everything that can change what is in it: the sources of the oracle,
 the properties and the messages, the versions beneath them, the seed, the number of cases and what
-the course asks. A file is written whole, checked by its digest when it is read, and mapped rather
-than copied: all jobs share one. A file that is damaged, or of another program, is written anew; a
-folder that cannot be written to costs nothing but the time.
+the course asks. A file is written whole, and checked by its digest when it is read; jobs that are
+forked share what their parent has read. A file that is damaged, or of another program, is written
+anew; a folder that cannot be written to costs nothing but the time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import mmap
 import os
 import sys
 import uuid
@@ -97,7 +96,7 @@ class Cache:
 
     def _files(self) -> Iterator[Path]:
         if self.folder is not None and self.folder.is_dir():
-            yield from self.folder.glob(f"*{SUFFIX}")
+            yield from (path for path in self.folder.glob(f"*{SUFFIX}") if path.is_file())
 
     def holds(self) -> Kept:
         """Return how much is kept."""
@@ -124,11 +123,11 @@ def _users_folder() -> Path | None:
 
 
 def _read(path: Path) -> Any:
-    with path.open("rb") as file:
-        try:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise NotStored("it is empty") from error
+    if not path.is_file():
+        raise NotStored("it is no file")
+    # Its own copy, not the file mapped: what becomes of the file later, cut short or written to by
+    # a submission, reaches neither what was checked nor this process.
+    content = path.read_bytes()
     with uncollected():
         found = read(content)
     with contextlib.suppress(OSError):

@@ -68,6 +68,42 @@ def test_what_is_damaged_is_made_again_without_a_word(
     assert ("", "") == capfd.readouterr()
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda file: os.truncate(file, 64), lambda file: file.write_bytes(b"x" * 10**5)]
+)
+def test_what_becomes_of_a_file_once_it_is_read_does_not_matter(
+    spoil: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """A submission can write to it: what was checked must not change, nor the process die."""
+    content = (np.arange(100_000.0),)
+    Cache(tmp_path).kept(NONE, Making(content))
+    making = Making(content)
+    (array,) = Cache(tmp_path).kept(NONE, making)
+    (file,) = tmp_path.glob(f"*{SUFFIX}")
+    with file.open("r+b") as stream:  # in place, as a mapped file would show it
+        stream.seek(-80_000, os.SEEK_END)
+        stream.write(b"\xff" * 80_000)
+    spoil(file)
+    assert (array == content[0]).all()
+    assert 0 == making.times
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
+def test_what_is_no_file_is_neither_read_nor_counted(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.kept(NONE, Making())
+    (file,) = tmp_path.glob(f"*{SUFFIX}")
+    file.unlink()
+    os.mkfifo(file)
+    (tmp_path / f"folder{SUFFIX}").mkdir()
+    (tmp_path / f"dangling{SUFFIX}").symlink_to(tmp_path / "nowhere")
+    making = Making()
+    assert (0, 0) == cache.holds()
+    cache.kept(NONE, making)
+    cache.kept(NONE, making)
+    assert (1, 1) == (making.times, cache.holds().files)
+
+
 def test_another_code_makes_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     making = Making()
     Cache(tmp_path).kept(NONE, making)

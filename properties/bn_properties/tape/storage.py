@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -59,7 +58,7 @@ def write(content: object) -> bytes:
     return MAGIC + hashlib.sha256(body).digest() + body
 
 
-def read(stored: bytes | mmap.mmap) -> Any:
+def read(stored: bytes) -> Any:
     """Return what was written; its arrays are parts of `stored`, and read-only.
 
     Raises:

@@ -1,10 +1,10 @@
 """Tapes and cases on disk, so that no run computes again what an earlier one has.
 
-A file's name is a digest of everything that can change what is in it: the sources of the oracle,
-the properties and the messages, the versions beneath them, the seed, the number of cases and what
-the course asks. A file is written whole, and checked by its digest when it is read; jobs that are
-forked share what their parent has read. A file that is damaged, or of another program, is written
-anew; a folder that cannot be written to costs nothing but the time.
+A file's name is a digest of everything that can change what is in it: the sources that make it, the
+versions beneath them, the seed, the number of cases and what the course asks. A file is written
+whole, and checked by its digest when it is read; jobs that are forked share what their parent has
+read. A file that is damaged, or of another program, is written anew; a folder that cannot be
+written to costs nothing but the time.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ import contextlib
 import gc
 import hashlib
 import os
+import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import bn_oracle
 import bn_properties
 import bn_worker
-import numpy as np
 from bn_properties.tape.storage import NotStored, read, write
 from platformdirs import user_cache_path
+
+import bn_grading
 
 T = TypeVar("T")
 
@@ -88,19 +91,22 @@ class Cache:
             draft.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
-        files = sorted(self._files(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in files:
-            size += path.stat().st_size
+        for path, found in sorted(self._files(), key=lambda each: -each[1].st_mtime):
+            size += found.st_size
             if size > MOST:
                 path.unlink(missing_ok=True)
 
-    def _files(self) -> Iterator[Path]:
-        if self.folder is not None and self.folder.is_dir():
-            yield from (path for path in self.folder.glob(f"*{SUFFIX}") if path.is_file())
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Return what is kept; what another process deletes meanwhile is not."""
+        for path in () if self.folder is None else self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    yield path, found
 
     def holds(self) -> Kept:
         """Return how much is kept."""
-        sizes = [path.stat().st_size for path in self._files()]
+        sizes = [found.st_size for _, found in self._files()]
         return Kept(len(sizes), sum(sizes))
 
     def clear(self) -> Kept:
@@ -110,7 +116,7 @@ class Cache:
             OSError: a file cannot be deleted.
         """
         held = self.holds()
-        for path in self._files():
+        for path, _ in self._files():
             path.unlink(missing_ok=True)
         return held
 
@@ -150,8 +156,9 @@ def uncollected() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """Return a digest of the code that makes tapes, and of what it stands on."""
-    sha = hashlib.sha256(f"{sys.version} {sys.byteorder} {np.__version__}".encode())
-    for package in (bn_oracle, bn_properties, bn_worker):
+    beneath = sys.version, sys.byteorder, version("numpy"), version("hypothesis")
+    sha = hashlib.sha256(repr(beneath).encode())
+    for package in (bn_oracle, bn_properties, bn_worker, bn_grading):
         root = Path(package.__file__ or "").parent
         for path in sorted(root.rglob("*.py")):
             sha.update(str(path.relative_to(root)).encode())

@@ -257,6 +257,18 @@ def test_another_call_that_ends_the_process_is_not_held_against_the_first(world:
     assert {} == session.play(Played(()))[0]
 
 
+def test_a_call_that_always_ends_the_process_is_found_behind_another_that_did_once(
+    world: World,
+) -> None:
+    again = SubjectError("died", "infer ends its process")
+    dying = [Process([DEATH]), Process([DONE, DEATH]), Process([DONE, again])]
+    session = world.session(*dying, Process([DONE, again]), Process([]))
+    session.play(Played(("construct", "train")))
+    for _ in range(2):
+        session.play(Played(("construct", "infer")))
+    assert {"infer": again} == session.play(Played(()))[0]
+
+
 def test_a_call_that_ended_the_process_is_refused_for_good_for_the_first_reason(
     world: World,
 ) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import bn_grading
+import bn_oracle
+import bn_properties
+import bn_worker
 import numpy as np
 import pytest
 from bn_grading import tape_cache
@@ -112,8 +119,31 @@ def test_another_code_makes_another_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert (2, 2) == (making.times, Cache(tmp_path).holds().files)
 
 
-def test_the_code_that_makes_tapes_is_part_of_the_key() -> None:
-    assert 64 == len(tape_cache.made_by())
+@pytest.mark.parametrize("package", ["numpy", "hypothesis"])
+def test_the_versions_that_cases_and_tapes_rest_on_are_part_of_the_key(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by = tape_cache.made_by.__wrapped__
+    before = made_by()
+    assert made_by() == before
+    monkeypatch.setattr(
+        tape_cache, "version", lambda name: "another" if name == package else version(name)
+    )
+    assert made_by() != before
+
+
+@pytest.mark.parametrize("room", [bn_oracle, bn_properties, bn_worker, bn_grading])
+def test_the_code_that_cases_and_tapes_are_made_by_is_part_of_the_key(
+    room: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tape_cache.made_by.__wrapped__()
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(room.__file__ or "").parent, copy)
+    monkeypatch.setattr(room, "__file__", str(copy / "__init__.py"))
+    assert tape_cache.made_by.__wrapped__() == before
+    with (copy / "__init__.py").open("a") as file:
+        file.write("# changed\n")
+    assert tape_cache.made_by.__wrapped__() != before
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "no folder"])

@@ -202,9 +202,10 @@ class Session:
             return self._within(lambda seconds: self._alive.receive(called(name), seconds))
         except SubjectError as error:
             if self._state == "carefully" and error is not self._up:
-                if self._suspect is not None and self._suspect[0] == name:
+                if self._suspect is None or self._suspect[0] != name:
+                    self._suspect = (name, error)
+                else:
                     self._refused.setdefault(*self._suspect)
-                self._suspect = self._suspect or (name, error)
             raise
 
     def _within(self, receive: Callable[[float], T]) -> T:

@@ -51,7 +51,7 @@ class Program:
         """Return each comparison's largest error over its bound, or NaN."""
         error = np.abs(run(self.got, values) - run(self.expected, values))
         ratio = error / self.bound
-        ratio[error == 0] = 0.0
+        ratio[(error == 0) & ~np.isnan(self.bound)] = 0.0
         return np.asarray(np.maximum.reduceat(ratio, self.starts))
 
 

@@ -73,7 +73,7 @@ class Entry:
 
     property: str
     case: int
-    """Its number among the cases."""
+    """Its index."""
     scenarios: tuple[int, ...]
     """What is asked, by number."""
     traced: bool
@@ -108,7 +108,7 @@ class Tape:
 
     @cached_property
     def by_property(self) -> Mapping[tuple[str, int], int]:
-        """The number of each entry, by its property's id and its case's number."""
+        """The number of each entry, by its property's id and its case's index."""
         return {(each.property, each.case): number for number, each in enumerate(self.entries)}
 
     @property

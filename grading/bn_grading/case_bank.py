@@ -35,7 +35,7 @@ class CaseBank:
     ) -> None:
         """Hold `examples` cases of `seed` for each shape of input; `cache` None is the user's."""
         self.seed, self.examples = seed, examples
-        self._cache = Cache() if cache is None else cache
+        self.cache = Cache() if cache is None else cache
         self._cases: dict[int, tuple[Case, ...]] = {}
         self._oracles: dict[Convention, Oracle] = {}
         self._tapes: dict[tuple[object, ...], Prepared] = {}
@@ -46,7 +46,7 @@ class CaseBank:
         """Return the cases for inputs with so many axes after (N, C): chosen, drawn and derived."""
         if spatial_axes not in self._cases:
             key = self._named(("cases", spatial_axes))
-            self._cases[spatial_axes] = self._cache.kept(key, lambda: self._drawn(spatial_axes))
+            self._cases[spatial_axes] = self.cache.kept(key, lambda: self._drawn(spatial_axes))
         return self._cases[spatial_axes]
 
     def _drawn(self, spatial_axes: int) -> tuple[Case, ...]:
@@ -61,19 +61,19 @@ class CaseBank:
         """Return what is asked of one part."""
         key = _asked(part, convention)
         if key not in self._tapes:
-            found = self._cache.kept(self._named(key), lambda: self._recorded(part, convention))
+            found = self.cache.kept(self._named(key), lambda: self._recorded(part, convention))
             self._tapes[key] = Prepared(*found)
         return self._tapes[key]
 
     def has(self, part: Part, convention: Convention) -> bool:
         """Whether the tape is there, or kept on disk, so that loading it takes no time."""
         key = _asked(part, convention)
-        return key in self._tapes or self._cache.has(self._named(key))
+        return key in self._tapes or self.cache.has(self._named(key))
 
     @property
     def keeps(self) -> bool:
         """Whether what is made is kept on disk, for other processes too."""
-        return self._cache.folder is not None
+        return self.cache.folder is not None
 
     def _named(self, key: tuple[object, ...]) -> tuple[object, ...]:
         return (self.seed, self.examples, *key)

@@ -28,6 +28,7 @@ from bn_grading.courses.matching import Match
 from bn_grading.courses.model import FRAMEWORKS, Part
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import CannotLoad, Session
+from bn_grading.tape_cache import Snapshot
 
 if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis
@@ -174,6 +175,7 @@ class Examination:
             load_request(match), match.course.limits, bank.work if work is None else work
         )
         self._present: frozenset[str] = frozenset()
+        self._cached: Snapshot | None = None
 
     def start(self) -> None:
         """Start the worker and load the submission.
@@ -193,6 +195,9 @@ class Examination:
     def _load_tapes(self) -> None:
         for part in self.match.defined:
             self._bank.tape(part, self.match.course.convention)
+            self._bank.cases(part.spatial_axes)
+        # All that is kept has been read: what the submission writes from now on is not believed.
+        self._cached = self._bank.cache.snapshot()
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -236,8 +241,10 @@ class Examination:
         return self._session.output
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, and undo what was done to the cache meanwhile."""
         self._session.close()
+        if self._cached is not None:
+            self._bank.cache.discard_changes(self._cached)
 
     def __enter__(self) -> Examination:
         """Start it.

@@ -4,7 +4,8 @@ A file's name is a digest of everything that can change what is in it: the sourc
 versions beneath them, the seed, the number of cases and what the course asks. A file is written
 whole, and checked by its digest when it is read; jobs that are forked share what their parent has
 read. A file that is damaged, or of another program, is written anew; a folder that cannot be
-written to costs nothing but the time.
+written to costs nothing but the time. What a submission writes to the folder goes when its process
+has ended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -37,6 +39,8 @@ FOLDER = "BNORACLE_CACHE_DIR"
 SUFFIX = ".tape"
 MOST = 256 << 20
 """Bytes: when a new file would go past it, those go that have not been used for longest."""
+USED = 3600.0
+"""Seconds: how exactly it is known when a file was used last."""
 
 
 class Kept(NamedTuple):
@@ -47,6 +51,10 @@ class Kept(NamedTuple):
     """Bytes."""
 
 
+Snapshot = dict[Path, tuple[int, ...]]
+"""What is kept, and what tells each file from another version of it: its inode, size and times."""
+
+
 class Cache:
     """One folder of tapes; the user's, unless another is given."""
 
@@ -54,6 +62,7 @@ class Cache:
         """Use `folder`; None: the environment's, or the user's."""
         self.folder = _users_folder() if folder is None else folder
         """None where nothing is kept on disk."""
+        self._own: Snapshot = {}
 
     def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what is kept under `key`; what is not, is made and kept."""
@@ -61,7 +70,7 @@ class Cache:
         if path is None:
             return make()
         with contextlib.suppress(OSError, NotStored):
-            found: T = _read(path)
+            found: T = self._read(path)
             return found
         with uncollected():
             made = make()
@@ -87,8 +96,38 @@ class Cache:
         try:
             draft.write_bytes(content)
             draft.replace(path)
+            self._own[path] = _version(path.stat())
         finally:
             draft.unlink(missing_ok=True)
+
+    @staticmethod
+    def _read(path: Path) -> Any:
+        if not path.is_file():
+            raise NotStored("it is no file")
+        # Its own copy, not the file mapped: what becomes of the file later, cut short or written to
+        # by a submission, reaches neither what was checked nor this process.
+        content = path.read_bytes()
+        with uncollected():
+            found = read(content)
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > USED:
+                os.utime(path)
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """Return what is kept now: taken before a submission runs, for `discard_changes`."""
+        return {path: _version(found) for path, found in self._files()}
+
+    def discard_changes(self, since: Snapshot) -> None:
+        """Delete what was written since the snapshot, other than by this object.
+
+        A submission can write to the folder, and what it left there would be believed in the next
+        run. What another grader kept there meanwhile goes too, and is made again.
+        """
+        for path, found in self.snapshot().items():
+            if found not in (since.get(path), self._own.get(path)):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _make_room(self, size: int) -> None:
         for path, found in sorted(self._files(), key=lambda each: -each[1].st_mtime):
@@ -125,20 +164,11 @@ def _users_folder() -> Path | None:
     named = os.environ.get(FOLDER)
     if named is None:
         return user_cache_path("bnoracle", appauthor=False)
-    return Path(named) if named else None
+    return Path(named).expanduser() if named else None
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise NotStored("it is no file")
-    # Its own copy, not the file mapped: what becomes of the file later, cut short or written to by
-    # a submission, reaches neither what was checked nor this process.
-    content = path.read_bytes()
-    with uncollected():
-        found = read(content)
-    with contextlib.suppress(OSError):
-        os.utime(path)
-    return found
+def _version(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextlib.contextmanager

@@ -254,3 +254,53 @@ def test_records_are_the_same_byte_for_byte_with_the_cache_and_without(
     made, kept, without = (told(grade(submission, None, COURSES, bank)) for bank in banks)
     assert made == kept == without
     assert not banks[2].keeps
+
+
+VANDAL = """
+import pathlib, shutil
+for path in pathlib.Path({folder!r}).glob("*.tape"):
+    {deed}
+"""
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "shutil.copy(path, str(path) + '.new'); pathlib.Path(str(path) + '.new').replace(path)",
+        "path.write_bytes(path.read_bytes())",
+        "shutil.copy(path, path.with_name('1' * 40 + '.tape'))",
+    ],
+)
+def test_what_a_submission_wrote_to_the_cache_is_not_believed_later(
+    deed: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    source = (FIXTURES / "correct/cmu_loops.py").read_text()
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text(source)
+    bad.write_text(source + VANDAL.format(folder=str(folder), deed=deed))
+    bank = CaseBank(3, 11, Cache(folder))
+    first = grade(single(str(good)), None, COURSES, bank)
+    before = Cache(folder).snapshot()
+    assert before
+    grade(single(str(bad)), None, COURSES, CaseBank(3, 11, Cache(folder)))
+    after = Cache(folder).snapshot()
+    assert after.items() <= before.items()
+    assert told(first) == told(
+        grade(single(str(good)), None, COURSES, CaseBank(3, 11, Cache(folder)))
+    )
+
+
+def test_a_file_that_nobody_wrote_to_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.kept(("before",), Making())
+    since = cache.snapshot()
+    cache.kept(("meanwhile",), Making())
+    cache.kept(("before",), Making())
+    cache.discard_changes(since)
+    assert 2 == cache.holds().files
+
+
+def test_the_folder_may_be_named_from_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, "~/tapes")
+    assert Path.home() / "tapes" == Cache().folder

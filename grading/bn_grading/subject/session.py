@@ -87,14 +87,14 @@ class Session:
     def start(self, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
         """Start the worker, load the submission and return the ids of the parts that it holds.
 
-        While the process starts, `meanwhile` is called.
+        While the process starts, and before it is given the submission, `meanwhile` is called.
 
         Raises:
             CannotLoad: it cannot be loaded.
         """
         self._worker = Transport()
-        self._worker.send(wire.encode(self._load.message()))
         meanwhile()
+        self._worker.send(wire.encode(self._load.message()))
         try:
             reply = self._worker.receive("load", self._limits.start)
             reason = reply.error.message if reply.error is not None else None

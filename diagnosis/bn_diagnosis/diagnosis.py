@@ -15,6 +15,7 @@ from bn_properties.protocol import AnyArray
 from bn_properties.records import Cause
 from bn_properties.scenario import Response, Scenario
 
+from bn_diagnosis import instability
 from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.matching import Expects, Observation, Observer
 from bn_diagnosis.search import explaining
@@ -55,7 +56,8 @@ class Diagnosis:
         with np.errstate(all="ignore"):  # a submission may have given NaN, or infinities
             observed = [self._observer.observation(*each) for each in transcript]
             if not any(each.differs for each in observed):
-                return ()  # every number is right: what is wrong is not a matter of numbers
+                # Every number is right: what is wrong is rounding, or not a matter of numbers.
+                return instability.causes(observed)
             likely = [
                 each
                 for each in self._candidates.single

@@ -297,16 +297,20 @@ FAULTY_LAYERS = (
         ),
     ),
     _unstable(
-        "cubed-variance",
-        "(σ²+ε)^{3/2} is formed as the root of (σ²+ε)³",
+        "overflowing-power",
+        "(σ²+ε)^{3/2} is formed through (σ²+ε)⁴, which overflows",
         "stability.huge_scale",
-        dvar=lambda t: -0.5 * (t.du * (t.z - t.mean)).sum(axis=0) / np.sqrt((t.var + t.eps) ** 3),
+        dvar=lambda t: (
+            -0.5
+            * (t.du * (t.z - t.mean)).sum(axis=0)
+            / np.sqrt((t.var + t.eps) ** 4 / (t.var + t.eps))
+        ),
     ),
     _unstable(
         "underflowing-spread",
-        "the normalised values are formed through σ⁴, which underflows",
+        "the normalised values are formed through (σ²+ε)⁴, which underflows",
         "stability.tiny_scale",
-        u=lambda t: (t.z - t.mean) * np.sqrt((t.var + t.eps) ** 2 / (t.var + t.eps) ** 3),
+        u=lambda t: (t.z - t.mean) * np.sqrt((t.var + t.eps) ** 3 / (t.var + t.eps) ** 4),
     ),
 )
 """All of them."""

@@ -221,7 +221,8 @@ def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
     if root.failing is not None and root.failing.error is not None:
         return f"{place}{_sentence(root.message)}"
     if state is Status.UNSTABLE:
-        return f"{place}Right, but it loses accuracy: {root.message}."
+        why = each.causes[0].title if len(each.causes) == 1 else root.message
+        return f"{place}Right, but it loses accuracy: {why}."
     if len(each.causes) == 1:
         return f"{place}{_sentence(each.causes[0].title)}"
     if each.causes:

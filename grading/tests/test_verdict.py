@@ -193,8 +193,11 @@ def test_an_exception_is_told_as_it_is() -> None:
 
 
 def test_a_loss_of_accuracy_is_told_as_that() -> None:
-    text = f"Right, but it loses accuracy: {NUMBER}."
-    assert text == said(found(wrong(STABLE), causes=[cause("f", "γ is left out")]))
+    assert f"Right, but it loses accuracy: {NUMBER}." == said(found(wrong(STABLE)))
+    text = "Right, but it loses accuracy: the sum runs over all."
+    assert text == said(found(wrong(STABLE), causes=[cause("f", "the sum runs over all")]))
+    two = [cause("f", "the sum runs over all"), cause("g", "the sum is squared")]
+    assert f"Right, but it loses accuracy: {NUMBER}." == said(found(wrong(STABLE), causes=two))
 
 
 def test_a_known_mistake_is_named() -> None:

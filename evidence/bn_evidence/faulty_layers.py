@@ -220,15 +220,6 @@ class _KeepsFirstBatch(Faulty):
         return replace(super().backward(grad), dz=np.zeros_like(grad))
 
 
-@_faulty("noisy", "the last bits differ from call to call", "hygiene.repeatable")
-class _Noisy(Faulty):
-    _calls = 0
-
-    def train(self, x: AnyArray) -> AnyArray:
-        self._calls += 1
-        return super().train(x) * (1 + self._calls * 2.0**-52)
-
-
 @_faulty("starts-elsewhere", "the running mean starts at 1", "running.initial_values")
 class _StartsElsewhere(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:

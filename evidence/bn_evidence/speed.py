@@ -29,7 +29,7 @@ from bn_grading.intake.paths import single
 from bn_grading.intake.submission import Submission
 from bn_grading.subject.remote import requests, responses
 from bn_grading.subject.session import Session, answered
-from bn_properties.protocol import Capability
+from bn_properties.protocol import Capability, Refusable
 from bn_properties.scenario import Scenario, Subject
 from bn_properties.transcript import Responses
 from bn_worker.loop import Worker
@@ -166,7 +166,9 @@ class _InThisProcess:
         sys.meta_path[:] = finders
         self._part, self.convention = found.parts[0], found.course.convention
         self.spatial_axes = self._part.spatial_axes
-        self.offers = self.may_refuse = frozenset[Capability]()
+        self.offers = frozenset[Capability]()
+        self.may_refuse = frozenset[Capability | Refusable]()
+        self.fixed_eps = False
 
     def observe(self, scenario: Scenario) -> Responses:
         asked = requests(scenario, self._part.id, self.spatial_axes, self.convention)

@@ -7,10 +7,11 @@ can be looked at alone, or all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bn_properties.cases.case import Case
@@ -18,12 +19,14 @@ from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Property
+from bn_properties.protocol import UNANSWERED, Setup
 from bn_properties.records import Cause, Counterexample, Outcome
 from bn_properties.reducing import minimise
 from bn_properties.transcript import Oracle, Transcript
 from bn_worker.messages import Request
 
 from bn_grading.case_bank import CaseBank
+from bn_grading.courses.definitions import definitions
 from bn_grading.courses.matching import Match
 from bn_grading.courses.model import FRAMEWORKS, Part
 from bn_grading.subject.remote import RemoteSubject
@@ -32,6 +35,11 @@ from bn_grading.tape_cache import Snapshot
 
 if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis
+
+
+ANY_LAYER = Setup(features=3)
+"""A layer on which nothing is set."""
+_RAISES = "construct raises: "
 
 
 class CannotExamine(Exception):
@@ -51,14 +59,17 @@ class PartExamination:
         seed: int = 0,
         settled: Settled | None = None,
         diagnosis: Callable[[], Diagnosis] | None = None,
+        other_cases: Mapping[str, Sequence[Case]] = MappingProxyType({}),
     ) -> None:
         """Examine the transcript's subject; `diagnosis` is asked for only where a cause is.
 
-        What is `settled` is not looked at again.
+        What is `settled` is not looked at again. `other_cases` are those of single properties, by
+        id, where they are not those of all.
         """
         self.transcript, self.oracle, self.settled = transcript, oracle, settled
         self.properties = tuple(properties)
         self.cases, self._seed, self._diagnosis = cases, seed, diagnosis
+        self._other_cases = other_cases
         self._ids = {each.id for each in self.properties}
         self._scanned: dict[str, Finding] = {}
         self._reduced: dict[str, Finding] = {}
@@ -69,9 +80,9 @@ class PartExamination:
         A failure of the property's own is not the submission's, nor any other property's.
         """
         if id_ not in self._scanned:
-            prop = BY_ID[id_]
+            prop, cases = BY_ID[id_], self._other_cases.get(id_, self.cases)
             try:
-                found = scan(prop, self.cases, self.transcript, self.oracle, self.settled)
+                found = scan(prop, cases, self.transcript, self.oracle, self.settled)
             except Exception as error:
                 message = f"the grader failed ({type(error).__name__}: {error})"
                 found = Finding(prop, Outcome.ERROR, 0, None, None, message)
@@ -181,13 +192,19 @@ class Examination:
         """Start the worker and load the submission.
 
         Raises:
-            CannotLoad: it cannot be loaded, or defines nothing that is asked for.
+            CannotLoad: it cannot be loaded, defines nothing that is asked for, or its main layer
+                cannot be made.
         """
         try:
             self._present = frozenset(self._session.start(self._load_tapes))
             if not self._present:
                 names = " or ".join(self.match.parts[0].names)
                 raise CannotLoad(f"it does not define {names}", self.output)
+            if self.main is not None:
+                error = self._subject(self.main).construct(ANY_LAYER)
+                if error is not None and error.failure not in UNANSWERED:
+                    name, why = self._name(self.main), error.message.removeprefix(_RAISES)
+                    raise CannotLoad(f"{name} cannot be made: {why}", self.output)
         except BaseException:
             self.close()
             raise
@@ -219,17 +236,37 @@ class Examination:
         those who stop at the first failure.
         """
         convention = self.match.course.convention
-        subject = RemoteSubject(self._session, part, convention)
+        subject, cases = self._subject(part), self._bank.cases(part.spatial_axes)
+        refused = subject.construct(replace(ANY_LAYER, eps=2 * convention.eps))
+        if refused is not None and refused.failure == "raised":
+            # It is asked with its own ε, but for what is about another one.
+            subject = self._subject(part, fixed_eps=True)
+            about = {each.id: cases for each in part.properties if each.about == "other_eps"}
+            cases = tuple(replace(case, eps=convention.eps) for case in cases)
+        else:
+            about = {}
+        at_once = at_once and not subject.fixed_eps
         playback = subject.play(self._bank.tape(part, convention)) if at_once else None
         return PartExamination(
             Transcript(subject, playback),
             self._bank.oracle(convention),
-            self._bank.cases(part.spatial_axes),
+            cases,
+            other_cases=about,
             properties=part.properties,
             seed=self._bank.seed,
             settled=playback,
             diagnosis=lambda: self._bank.diagnosis(convention, part.spatial_axes),
         )
+
+    def _subject(self, part: Part, *, fixed_eps: bool = False) -> RemoteSubject:
+        convention = self.match.course.convention
+        return RemoteSubject(self._session, part, convention, fixed_eps=fixed_eps)
+
+    def _name(self, part: Part) -> str:
+        """Return how the submission's class is called."""
+        file = self.match.file
+        defined = definitions(self.match.submission.files[file]).defined if file else part.names
+        return next((name for name in part.names if name in defined), part.names[0])
 
     def complete(self) -> tuple[PartFindings, ...]:
         """Return everything that is found of every part."""

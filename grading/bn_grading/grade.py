@@ -11,6 +11,7 @@ from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import NoMatch, match
 from bn_grading.courses.model import Course, Part
 from bn_grading.examination import CannotExamine, Examination
+from bn_grading.intake.old_names import old_names
 from bn_grading.intake.submission import Submission
 from bn_grading.scoring import Score, score
 from bn_grading.subject.session import CannotLoad
@@ -25,15 +26,17 @@ def grade(
     Whatever the submission does, and whatever the grader itself does wrong, this returns a record.
     """
     started = time.monotonic()
-    chosen, output, parts = course, "", tuple[Part, ...]()
+    chosen, output, parts, notes = course, "", tuple[Part, ...](), tuple[str, ...]()
     try:
         found = match(submission, course, courses)
+        notes = old_names(submission.files[found.file]) if found.file else ()
         chosen, parts = found.course, found.defined
         with Examination(found, bank) as examination:
             findings = examination.complete()
         verdict, output = score(chosen, found.parts, findings), examination.output
         seconds = time.monotonic() - started
-        return _record(submission, chosen, basis(chosen, parts, bank), verdict, seconds, output)
+        made = basis(chosen, parts, bank)
+        return _record(submission, chosen, made, verdict, seconds, output, notes)
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:
@@ -43,7 +46,7 @@ def grade(
     except Exception as error:
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
     on = None if chosen is None else basis(chosen, parts, bank)
-    return _record(submission, chosen, on, verdict, time.monotonic() - started, output)
+    return _record(submission, chosen, on, verdict, time.monotonic() - started, output, notes)
 
 
 def _unusable(error: Exception) -> Score:
@@ -63,6 +66,7 @@ def _record(
     verdict: Score,
     seconds: float = 0.0,
     output: str = "",
+    notes: tuple[str, ...] = (),
 ) -> SubmissionResult:
     return SubmissionResult(
         id=submission.id,
@@ -78,4 +82,5 @@ def _record(
         causes=verdict.causes,
         properties=verdict.properties,
         output=output,
+        notes=notes,
     )

@@ -102,7 +102,8 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         found.prefix,
         prop,
         status=Outcome.BLOCKED if root else finding.outcome,
-        earned=finding.outcome is Outcome.PASS
+        # What it may refuse, or no case could show, costs nothing.
+        earned=finding.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE)
         or (root is not None and course.one_cause_costs_once),
         examples=finding.examples,
         message=finding.message,

@@ -197,7 +197,7 @@ def test_the_class_survives_a_submission_that_exits_hangs_or_floods(tmp_path: Pa
     assert 0 == done.returncode, done.stderr
     results = read_results(tmp_path / "bnoracle-report" / "results.json")
     said = {submission.id: submission for submission in results.submissions}
-    assert {"incorrect"} == {str(submission.status) for submission in said.values()}
+    assert {"unusable"} == {str(submission.status) for submission in said.values()}
     assert "exit status 0" in said["dies"].summary
     assert "longer than 2 s" in said["hangs"].summary
     assert "1 MiB" in said["floods"].summary

@@ -217,8 +217,8 @@ def test_an_installed_module_has_no_file() -> None:
             Definitions(frozenset("Bc"), frozenset("a")),
         ),
         ("def a():\n  class B: pass\n", Definitions(frozenset("a"), frozenset())),
-        ("import a\nclass B(:\n", Definitions(frozenset("B"), frozenset("a"))),
-        ("\0", Definitions(frozenset(), frozenset())),
+        ("import a\nclass B(:\n", Definitions(frozenset("B"), frozenset("a"), parsed=False)),
+        ("\0", Definitions(frozenset(), frozenset(), parsed=False)),
     ],
 )
 def test_what_a_source_defines_is_found_without_running_it(source: str, found: Definitions) -> None:

@@ -33,6 +33,7 @@ class Counting:
         self.convention, self.spatial_axes = subject.convention, subject.spatial_axes
         self.offers, self.may_refuse = subject.offers, subject.may_refuse
         self.asked = 0
+        self.fixed_eps = False
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
         self.asked += 1

@@ -247,4 +247,5 @@ def test_a_part_says_what_it_offers() -> None:
     subject = RemoteSubject(cast(Session, None), PART, CMU_HW1P1)
     assert 2 == subject.spatial_axes
     assert PART.interface.offers == subject.offers
-    assert PART.interface.may_refuse == subject.may_refuse
+    assert PART.interface.may_refuse | set(PART.may_refuse) == subject.may_refuse
+    assert not subject.fixed_eps

@@ -72,12 +72,13 @@ def rows(
 # Points.
 
 
-def test_a_property_that_holds_earns_its_points_and_no_other_outcome_does() -> None:
+def test_a_property_that_holds_or_does_not_apply_earns_its_points_and_no_other_does() -> None:
     graded = course(MAIN, points={AGREES: 3.0})
     for outcome in Outcome:
         row = rows(graded, found(finding(AGREES, outcome)))[AGREES]
         assert outcome == row.status
-        assert (3.0 if outcome is Outcome.PASS else 0.0) == row.points
+        earned = outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE)
+        assert (3.0 if earned else 0.0) == row.points
         assert 3.0 == row.max_points
 
 

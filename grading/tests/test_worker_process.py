@@ -159,7 +159,7 @@ def test_a_class_that_keeps_its_parameters_in_float32_is_correct(tmp_path: Path)
         (written(backward="import time; time.sleep(30)"), "backward takes longer than 2 s"),
         (written(forward="import os; os.write(1, b'x' * 3_000_000)"), "1 MiB"),
         (written(forward="import bn_oracle"), "No module named 'bn_oracle'"),
-        (written(forward="np.product([1])"), "NumPy 2 removed this name"),
+        (written(forward="np.lookfor(1)"), "NumPy 2 removed this name"),
     ],
 )
 def test_what_a_call_does_wrong_is_the_submissions_own(

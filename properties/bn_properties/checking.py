@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,9 +12,9 @@ from bn_oracle.conventions import Convention
 
 from bn_properties.cases.case import Case
 from bn_properties.property import Ask, Check, Property
-from bn_properties.protocol import CAPABILITIES, UNANSWERED, SubjectError
+from bn_properties.protocol import CAPABILITIES, UNANSWERED, AnyArray, SubjectError
 from bn_properties.records import Outcome
-from bn_properties.scenario import Scenario
+from bn_properties.scenario import Response, Scenario, refusable
 from bn_properties.transcript import Oracle, Transcript
 
 
@@ -131,10 +131,38 @@ def try_case(
                 if measured.failed:
                     break
     except SubjectError as error:
+        if _excused(prop, error, ask, transcript):
+            return None, worst
         return Failing(case, None, None, error, tuple(ask.scenarios)), worst
     if worst_check is not None and worst_check[1].failed:
         return Failing(case, *worst_check, None, tuple(ask.scenarios)), worst
     return None, worst
+
+
+def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcript) -> bool:
+    """Whether an exception fails nothing, or another property than this one.
+
+    It is raised at what a layer may be asked that some refuse: the course allows it, or another
+    property is about it. What the layer refused is then taken back: nothing need explain it.
+    """
+    if error.failure != "raised":
+        return False
+    subject = transcript.subject
+    own_eps = subject.convention.eps if subject.fixed_eps else None
+    refused = {each: what for each in ask.scenarios if (what := refusable(each, own_eps))}
+    raising = [each for each in ask.scenarios if refused and _raises(transcript(each))]
+    for scenario in raising:
+        what = refused.get(scenario, frozenset())
+        if not what or (prop.about in what and not what & subject.may_refuse):
+            return False
+    for scenario in raising:
+        transcript.retract(scenario)
+    return bool(raising)
+
+
+def _raises(responses: Iterable[Response[AnyArray]]) -> bool:
+    errors = (value for each in responses for value in (each.error, *each.values.values()))
+    return any(isinstance(each, SubjectError) and each.failure == "raised" for each in errors)
 
 
 def allowed(case: Case, convention: Convention) -> bool:

@@ -32,6 +32,8 @@ class Trained:
     """The oracle's rounding."""
     theirs: dict[Algorithm, TrainingBounds]
     """A correct implementation's."""
+    shift: Array
+    """(C,): the running mean before the step, by which an implementation may shift the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,8 @@ class Wider:
     record: Forward
     precision: Precision
     grad_rows: Array | None = None
+    shift: Array | float = 0.0
+    """See `bn_oracle.bounds.training.forward`."""
 
     @cached_property
     def _records(self) -> tuple[Forward, ...]:
@@ -118,7 +122,9 @@ class Wider:
 
     @cached_property
     def _forward(self) -> tuple[TrainingBounds, ...]:
-        return tuple(training.forward(each, self.precision, "one-pass") for each in self._records)
+        return tuple(
+            training.forward(each, self.precision, "one-pass", self.shift) for each in self._records
+        )
 
     @cached_property
     def _backward(self) -> tuple[training.GradientBounds, ...]:

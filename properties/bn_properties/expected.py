@@ -82,20 +82,20 @@ class OracleLayer:
 
     def train(self, x: AnyArray) -> Expectation:
         """Return the training output; the running statistics move."""
-        record = forward(x, self._gamma, self._beta, self._eps)
+        record, shift = forward(x, self._gamma, self._beta, self._eps), self._mean
         precision = PRECISIONS[x.dtype.name]
         own = training.forward(record, FLOAT64, "stable")
         theirs = {
             algorithm: own
             if algorithm == "stable" and precision == FLOAT64  # the oracle's own arithmetic
-            else training.forward(record, precision, algorithm)
+            else training.forward(record, precision, algorithm, shift)
             for algorithm in ALGORITHMS
         }
-        self._trained = Trained(record, precision, own, theirs)
+        self._trained = Trained(record, precision, own, theirs, shift)
         self._reading = precision, 0.0
         self._move_statistics(self._trained)
         bounds = {algorithm: theirs[algorithm].out + own.out for algorithm in ALGORITHMS}
-        wider = Wider(record, precision)
+        wider = Wider(record, precision, shift=self._trained.shift)
         out = _expectation(record.out, bounds, precision, self._trained, wider.out)
         return self._noted("train", "out", out)
 
@@ -138,7 +138,7 @@ class OracleLayer:
             else training.backward(record, rows, trained.theirs[algorithm], precision)
             for algorithm in ALGORITHMS
         }
-        wider = Wider(record, precision, rows)
+        wider = Wider(record, precision, rows, trained.shift)
         vanishing = residue(record, rows, trained.theirs["stable"].mean, precision)
         wrong = theirs["one-pass"]
         theirs["one-pass"] = replace(wrong, dz=wrong.dz + vanishing)

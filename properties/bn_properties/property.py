@@ -12,7 +12,7 @@ from bn_oracle.bounds.training import Algorithm
 
 from bn_properties.cases.case import Case
 from bn_properties.expectation import Expected
-from bn_properties.protocol import SYMBOLS, AnyArray, Capability, Quantity
+from bn_properties.protocol import SYMBOLS, AnyArray, Capability, Quantity, Refusable
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
 
@@ -74,6 +74,9 @@ class Property:
     needs: Capability | None
     """What the interface must offer for it."""
     checks: Checks = field(repr=False)
+    about: Refusable | None = None
+    """What it is about: a layer that raises an exception at that, though it may not, fails this
+    property, and no other."""
 
     @property
     def family(self) -> str:
@@ -89,12 +92,13 @@ def states(
     presupposes: tuple[str, ...] = (),
     stride: int = 1,
     needs: Capability | None = None,
+    about: Refusable | None = None,
 ) -> Callable[[Checks], Property]:
     """Make a `Property` of a function; its docstring's first paragraph is the sentence."""
 
     def make(checks: Checks) -> Property:
         title = " ".join((checks.__doc__ or "").partition("\n\n")[0].split())
-        return Property(id, title, equation, source, presupposes, stride, needs, checks)
+        return Property(id, title, equation, source, presupposes, stride, needs, checks, about)
 
     return make
 

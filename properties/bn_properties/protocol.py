@@ -70,6 +70,10 @@ class Setup:
         return not self.cumulative and all(value is None for value in given)
 
 
+Refusable = Literal["one_value", "momentum_ends", "other_eps"]
+"""What some layers raise an exception at: a training batch of one value a feature, a momentum that
+keeps all or nothing of the old average, another ε than their own."""
+
 Capability = Literal["inference_gradient", "cumulative_average", "population"]
 """What an interface may offer beyond the calls that all have."""
 

@@ -329,6 +329,8 @@ class SubmissionResult(Record):
     properties: tuple[PropertyResult, ...] = ()
     output: Text = ""
     """The start of what the submission printed."""
+    notes: tuple[Text, ...] = ()
+    """What is no mistake and worth knowing: old names that had to be supplied."""
 
     @model_validator(mode="after")
     def _distinct(self) -> SubmissionResult:

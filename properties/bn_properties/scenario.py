@@ -25,6 +25,7 @@ from bn_properties.protocol import (
     Capability,
     Layer,
     Quantity,
+    Refusable,
     Setup,
     SubjectError,
     T,
@@ -162,6 +163,19 @@ def failed(scenario: Scenario, error: SubjectError) -> tuple[Response[AnyArray],
     return tuple(Response(dict.fromkeys(names, error), error=error) for names in gives)
 
 
+def refusable(scenario: Scenario, own_eps: float | None = None) -> frozenset[Refusable]:
+    """Return what in a scenario some layers refuse; `own_eps` is that of one that has no other."""
+    setup, found = scenario.setup, set[Refusable]()
+    if setup.decay in (0.0, 1.0):
+        found.add("momentum_ends")
+    if own_eps is not None and setup.eps not in (None, own_eps):
+        found.add("other_eps")
+    for operation in (each for operations in scenario.operations for each in operations):
+        if operation.name == "train" and operation.arrays["x"].size == setup.features:
+            found.add("one_value")
+    return frozenset(found)
+
+
 class Subject(Protocol):
     """An implementation under test."""
 
@@ -181,8 +195,15 @@ class Subject(Protocol):
         ...
 
     @property
-    def may_refuse(self) -> frozenset[Capability]:
-        """What of it an implementation may do without, by raising an exception."""
+    def may_refuse(self) -> frozenset[Capability | Refusable]:
+        """What of it an implementation may do without, and at which inputs it may raise an
+        exception.
+        """
+        ...
+
+    @property
+    def fixed_eps(self) -> bool:
+        """Whether it raises an exception at any ε but its own."""
         ...
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
@@ -199,7 +220,8 @@ class InProcess:
     convention: Convention
     spatial_axes: int = 0
     offers: frozenset[Capability] = frozenset(CAPABILITIES)
-    may_refuse: frozenset[Capability] = frozenset()
+    may_refuse: frozenset[Capability | Refusable] = frozenset()
+    fixed_eps: bool = False
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
         """Take a fresh layer through `scenario`."""

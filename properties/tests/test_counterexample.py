@@ -12,7 +12,7 @@ from bn_properties.cases.case import Case
 from bn_properties.checking import Failing, judge
 from bn_properties.counterexample import write
 from bn_properties.property import Check
-from bn_properties.protocol import AnyArray, Capability, Quantity, Setup, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
 from bn_properties.records import ArrayRecord, Counterexample
 from bn_properties.records import Call as Written
 from bn_properties.scenario import Response, Scenario
@@ -43,7 +43,8 @@ class Scripted:
 
     spatial_axes = 0
     offers: frozenset[Capability] = frozenset()
-    may_refuse: frozenset[Capability] = frozenset()
+    may_refuse: frozenset[Capability | Refusable] = frozenset()
+    fixed_eps: bool = False
 
     def __init__(self, *responses: Response[AnyArray], convention: Convention = CMU_HW1P1) -> None:
         self.convention = convention

@@ -52,7 +52,7 @@ def test_training_and_its_gradients(dtype: str) -> None:
     vanishing = residue(record, rows, centring, PRECISIONS[dtype])
     assert vanishing > 0
     for algorithm in ALGORITHMS:
-        theirs = training.forward(record, PRECISIONS[dtype], algorithm)
+        theirs = training.forward(record, PRECISIONS[dtype], algorithm, MEAN)
         assert (theirs.out + own.out).tolist() == bound(out, algorithm).tolist()
         of = training.backward(record, rows, theirs, PRECISIONS[dtype])
         for name in ("dz", "dgamma", "dbeta"):
@@ -74,7 +74,7 @@ def test_running_statistics_carry_the_batchs_error_over(
     record = forward(z, GAMMA, BETA, EPS)
     own = training.forward(record, FLOAT64, "stable")
     for algorithm in ALGORITHMS:
-        theirs = training.forward(record, precision, algorithm)
+        theirs = training.forward(record, precision, algorithm, MEAN)
         mean = given.running(MEAN, 0.0, record.mean, theirs.mean + own.mean, DECAY, precision)  # type: ignore[arg-type]
         room = factor * (theirs.var + own.var)
         var = given.running(VAR, 0.0, factor * record.var, room, DECAY, precision)  # type: ignore[arg-type]

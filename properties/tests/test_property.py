@@ -23,7 +23,7 @@ from bn_properties.property import (
     times,
     widen,
 )
-from bn_properties.protocol import AnyArray, Capability, Setup, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Refusable, Setup, SubjectError
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
 
@@ -37,7 +37,8 @@ class Shows:
 
     convention, spatial_axes = CMU_HW1P1, 0
     offers: frozenset[Capability] = frozenset()
-    may_refuse: frozenset[Capability] = frozenset()
+    may_refuse: frozenset[Capability | Refusable] = frozenset()
+    fixed_eps: bool = False
 
     def __init__(self, response: Response[AnyArray]) -> None:
         self.response = response

@@ -11,7 +11,7 @@ from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_properties.cases.case import Case
 from bn_properties.checking import Failing, judge
 from bn_properties.property import Ask, Check, Checks, Property
-from bn_properties.protocol import AnyArray, Capability, Failure, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Failure, Refusable, SubjectError
 from bn_properties.reducing import minimise, reduce
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Transcript
@@ -184,7 +184,8 @@ def test_what_nothing_simpler_shows_is_returned_as_it_is() -> None:
 class Silent:
     spatial_axes = 0
     offers: frozenset[Capability] = frozenset()
-    may_refuse: frozenset[Capability] = frozenset()
+    may_refuse: frozenset[Capability | Refusable] = frozenset()
+    fixed_eps: bool = False
 
     def __init__(self, convention: Convention = CMU_HW1P1) -> None:
         self.convention = convention

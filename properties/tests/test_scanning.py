@@ -20,7 +20,7 @@ from bn_properties.checking import (
     try_case,
 )
 from bn_properties.property import Ask, Check, Checks, Property
-from bn_properties.protocol import AnyArray, Capability, Failure, Setup, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Failure, Refusable, Setup, SubjectError
 from bn_properties.records import Outcome
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
@@ -39,7 +39,9 @@ class Silent:
     def __init__(
         self, offers: Sequence[Capability] = (), may_refuse: Sequence[Capability] = ()
     ) -> None:
-        self.offers, self.may_refuse = frozenset(offers), frozenset(may_refuse)
+        self.offers = frozenset(offers)
+        self.may_refuse: frozenset[Capability | Refusable] = frozenset(may_refuse)
+        self.fixed_eps = False
         self.asked = 0
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:

@@ -15,7 +15,14 @@ from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import asked_about, scan, try_case
 from bn_properties.expectation import Expected
 from bn_properties.property import Ask, Check, Checks, Property
-from bn_properties.protocol import CAPABILITIES, AnyArray, Capability, Quantity, SubjectError
+from bn_properties.protocol import (
+    CAPABILITIES,
+    AnyArray,
+    Capability,
+    Quantity,
+    Refusable,
+    SubjectError,
+)
 from bn_properties.scenario import Response, Scenario
 from bn_properties.tape import storage
 from bn_properties.tape.playback import Playback
@@ -48,7 +55,8 @@ class Near:
         self, share: float = 0.0, spoilt: Quantity | None = None, off: float = 1.0
     ) -> None:
         self.convention, self.spatial_axes = CONVENTION, 0
-        self.offers, self.may_refuse = OFFERS, frozenset[Capability]()
+        self.offers, self.may_refuse = OFFERS, frozenset[Capability | Refusable]()
+        self.fixed_eps = False
         self._share, self._spoilt, self._off = share, spoilt, off
 
     def observe(self, scenario: Scenario) -> Responses:

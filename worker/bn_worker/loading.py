@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from bn_worker import removed_names
+
 PACKAGE = "submission"
 _PRIVATE = (
     "bn_oracle",
@@ -26,6 +28,7 @@ _PRIVATE = (
     "bn_evidence",
     "hypothesis",
 )
+_TORCH = ("torch", "torchvision")
 _PYTHON_2 = re.compile(
     r"^\s*(print\s+[^\s(=]|exec\s+['\"]|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+\s*:)", re.MULTILINE
 )
@@ -33,6 +36,10 @@ _PYTHON_2 = re.compile(
 
 class LoadError(Exception):
     """The submission cannot be loaded; the message says why, in a sentence."""
+
+
+taken: dict[str, str] = {}
+"""What was taken from modules that are not there, and from which."""
 
 
 class _Missing:
@@ -61,6 +68,7 @@ class _StandIn(types.ModuleType):
     def __getattr__(self, name: str) -> type[_Missing]:
         if name.startswith("__"):
             raise AttributeError(name)
+        taken[name] = self.__name__
         return type(name, (_Missing,), {})
 
 
@@ -72,7 +80,7 @@ def _show(source: str, filename: str) -> None:
 class _Finder:
     """Finds the submission's other files, and last of all stand-ins for what it lacks."""
 
-    def __init__(self, sources: dict[str, str], named: set[str]) -> None:
+    def __init__(self, sources: dict[str, str], named: frozenset[str]) -> None:
         self._sources = sources
         self._named = named
 
@@ -133,7 +141,7 @@ class _TorchStandIn:
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer for torch alone."""
-        if fullname.partition(".")[0] in ("torch", "torchvision"):
+        if fullname.partition(".")[0] in _TORCH:
             return _spec(fullname, self._finder)
         return None
 
@@ -150,17 +158,16 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
     Raises:
         LoadError: a syntax error or an exception while it runs.
     """
-    try:
-        tree = ast.parse(source, filename)
-    except (SyntaxError, ValueError) as error:
-        raise LoadError(_syntax(source, error)) from error
-    except (MemoryError, RecursionError) as error:
-        raise LoadError("it is nested too deeply to be parsed") from error
-    finder = _Finder(others, _imported(tree))
+    tree = parse(source, filename)
+    named, guarded = imports(tree)
+    finder = _Finder(others, named)
     sys.meta_path.insert(0, _Refuser(_PRIVATE))
     if framework != "torch":
-        sys.meta_path.insert(0, _TorchStandIn(finder))
+        # Where the file can do without, it does; else a stand-in.
+        where = _Refuser(_TORCH) if guarded.intersection(_TORCH) else _TorchStandIn(finder)
+        sys.meta_path.insert(0, where)
     sys.meta_path.append(finder)
+    removed_names.supply()
     module = types.ModuleType(f"{PACKAGE}.{filename.removesuffix('.py')}")
     module.__file__ = filename
     module.__package__ = PACKAGE
@@ -175,14 +182,64 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
     return module.__dict__
 
 
-def _imported(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
+def parse(source: str, filename: str) -> ast.Module:
+    """Return a file's syntax tree.
+
+    Raises:
+        LoadError: it is no Python; why.
+    """
+    try:
+        return ast.parse(source, filename)
+    except (SyntaxError, ValueError) as error:
+        raise LoadError(_syntax(source, error)) from error
+    except (MemoryError, RecursionError) as error:
+        raise LoadError("it is nested too deeply to be parsed") from error
+
+
+def imports(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the modules that a file cannot do without, and those that it imports if it can.
+
+    The second are imported where an exception is expected: in a `try` that goes on after an
+    ImportError, under `contextlib.suppress`, or where `find_spec` has found them.
+    """
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+
+    def visit(node: ast.AST, guarded: bool) -> None:
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            found[guarded].update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names - set(sys.stdlib_module_names)
+            found[guarded].add(node.module.partition(".")[0])
+        tried: list[ast.stmt] = []
+        if _goes_on_without(node):
+            tried = node.body  # type: ignore[attr-defined]
+        for child in ast.iter_child_nodes(node):
+            visit(child, guarded or child in tried)
+
+    visit(tree, False)
+    foreign = [names - set(sys.stdlib_module_names) for names in (found[False], found[True])]
+    return frozenset(foreign[0]), frozenset(foreign[1] - foreign[0])
+
+
+_FOREGONE = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+
+
+def _goes_on_without(node: ast.AST) -> bool:
+    """Whether what stands in a statement's body may fail to be imported."""
+    if isinstance(node, ast.Try):
+        caught = [handler.type for handler in node.handlers]
+        return any(each is None or _FOREGONE & _names(each) for each in caught)
+    if isinstance(node, ast.With):
+        tests = [item.context_expr for item in node.items]
+        return any({"suppress"} & _names(each) and _FOREGONE & _names(each) for each in tests)
+    return isinstance(node, ast.If) and "find_spec" in _names(node.test)
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Return every name in an expression, attributes too."""
+    each = list(ast.walk(node))
+    return {n.id for n in each if isinstance(n, ast.Name)} | {
+        n.attr for n in each if isinstance(n, ast.Attribute)
+    }
 
 
 def _syntax(source: str, error: SyntaxError | ValueError) -> str:
@@ -195,6 +252,7 @@ def _syntax(source: str, error: SyntaxError | ValueError) -> str:
     return f"it cannot be parsed: {error}"
 
 
+_WORD = re.compile(r"\w+")
 MAX_MESSAGE = 300
 """Characters: what is kept of an exception's message."""
 
@@ -216,4 +274,9 @@ def explain(error: BaseException, filename: str) -> str:
     text = f"{name}: {message}" if message else name
     if "NumPy 2" in message or "module 'numpy' has no attribute" in message:
         text += " [NumPy 2 removed this name: a difference of versions, not of batch norm]"
+    if "not None as shape" in message:
+        text += " [None was () for older NumPy: write (); a difference of versions]"
+    missing = sorted({taken[word] for word in _WORD.findall(message) if word in taken})
+    if missing:
+        text += f" [{', '.join(missing)} is not installed here: nothing stands for it]"
     return f"line {line}: {text}" if line is not None else text

@@ -16,6 +16,8 @@ class Definitions:
     imported: frozenset[str]
     derived: frozenset[str] = frozenset()
     """Classes with a base other than object."""
+    parsed: bool = True
+    """Whether the file is Python at all."""
 
 
 _DEFINITION = re.compile(r"^(?:class|def)\s+(\w+)", re.MULTILINE)
@@ -31,7 +33,9 @@ def definitions(source: str) -> Definitions:
         body = list(_statements(ast.parse(source).body))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Definitions(
-            frozenset(_DEFINITION.findall(source)), frozenset(_IMPORT.findall(source))
+            frozenset(_DEFINITION.findall(source)),
+            frozenset(_IMPORT.findall(source)),
+            parsed=False,
         )
     defined: set[str] = set()
     imported: set[str] = set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bn_worker.loading import LoadError, parse
+
 from bn_grading.courses.definitions import Definitions, definitions
 from bn_grading.courses.model import FRAMEWORKS, Course, Part
 from bn_grading.intake.submission import Submission
@@ -51,6 +53,11 @@ def match(submission: Submission, course: Course | None, courses: Iterable[Cours
     if submission.problem is not None:
         raise NoMatch(submission.problem, found)
     if found is None:
+        for name, source in submission.files.items():
+            try:
+                parse(source, name)
+            except LoadError as error:
+                raise NoMatch(str(error)) from error
         listed = ", ".join(dict.fromkeys(each.parts[0].names[0] for each in known))
         raise NoMatch(
             f"it defines nothing that a course asks for (such as {listed}); "
@@ -94,6 +101,10 @@ def _graded_file(submission: Submission, course: Course) -> str:
     if len(candidates) > 1:
         raise NoMatch(f"several files define {listed}: {', '.join(sorted(candidates))}", course)
     others = candidates or _defining(submission, set(course.names))
+    if not others:
+        # A file that does not parse may have been meant to: loading says what is wrong with it.
+        sources = submission.files.items()
+        others = [name for name, source in sources if not definitions(source).parsed]
     if len(others) != 1:
         raise NoMatch(f"it does not define {listed}", course)
     return others[0]

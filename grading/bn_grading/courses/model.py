@@ -11,7 +11,7 @@ from typing import Literal
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.catalogue import BY_ID, FAMILIES, PROPERTIES
 from bn_properties.property import Property
-from bn_properties.protocol import Capability
+from bn_properties.protocol import Capability, Refusable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
@@ -146,6 +146,9 @@ class Part(_Table):
     """How many axes follow (N, C)."""
     families: tuple[str, ...] = FAMILIES
     """Which families of properties apply."""
+    may_refuse: tuple[Refusable, ...] = ()
+    """At what a layer may raise an exception: `one_value` (a training batch of one value a
+    feature), `momentum_ends` (a momentum that keeps all or nothing), `other_eps` (than its own)."""
     interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
 
     @property

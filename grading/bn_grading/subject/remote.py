@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from bn_oracle.conventions import Convention
 from bn_properties.calls import EARLIER, Operation, Values
-from bn_properties.protocol import AnyArray, Capability, Quantity, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
 from bn_properties.scenario import Reply, Response, Scenario, failed, plain_result, walk
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Tape
@@ -19,14 +20,18 @@ from bn_grading.courses.model import Part
 from bn_grading.subject.playing import Prepared, play
 from bn_grading.subject.session import Refused, Script, Session
 
+NO_OTHER_EPS = "the layer raises an exception when ε is set to another value than its own"
+
 
 class RemoteSubject:
     """One part of a submission, as a subject."""
 
-    def __init__(self, session: Session, part: Part, convention: Convention) -> None:
-        """Speak to `part` of the session's submission."""
+    def __init__(
+        self, session: Session, part: Part, convention: Convention, *, fixed_eps: bool = False
+    ) -> None:
+        """Speak to `part` of the session's submission; with `fixed_eps`, its ε is never set."""
         self._session, self._part = session, part
-        self.convention = convention
+        self.convention, self.fixed_eps = convention, fixed_eps
 
     @property
     def spatial_axes(self) -> int:
@@ -39,12 +44,16 @@ class RemoteSubject:
         return self._part.interface.offers
 
     @property
-    def may_refuse(self) -> frozenset[Capability]:
-        """What of it a submission may do without."""
-        return self._part.interface.may_refuse
+    def may_refuse(self) -> frozenset[Capability | Refusable]:
+        """What of it a submission may do without, and at what it may raise an exception."""
+        return self._part.interface.may_refuse | set(self._part.may_refuse)
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
         """Take a fresh layer through `scenario`."""
+        if self.fixed_eps and scenario.setup.eps is not None:
+            if scenario.setup.eps != self.convention.eps:
+                return failed(scenario, SubjectError("raised", NO_OTHER_EPS))
+            scenario = replace(scenario, setup=replace(scenario.setup, eps=None))
 
         def script(refused: Refused, together: bool) -> Script:
             return _script(
@@ -58,6 +67,17 @@ class RemoteSubject:
 
         refused, found = self._session.play(script)
         return responses(scenario, found, refused)
+
+    def construct(self, setup: Setup) -> SubjectError | None:
+        """Make a layer, and return why it cannot be made; None where it can."""
+        scenario = Scenario(setup, ())
+
+        def script(refused: Refused, together: bool) -> Script:
+            asked = self._part.id, self._part.spatial_axes, self.convention
+            return _script(scenario, *asked, frozenset(refused), together=together)
+
+        refused, (*_, found) = self._session.play(script)
+        return found if isinstance(found, SubjectError) else refused.get("construct")
 
     def play(self, prepared: Prepared) -> Playback:
         """Take fresh layers through all scenarios of a tape."""

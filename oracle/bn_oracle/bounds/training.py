@@ -66,10 +66,24 @@ class GradientBounds:
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
-def forward(record: Forward, precision: Precision, algorithm: Algorithm) -> TrainingBounds:
-    """Bound the errors of a training-mode forward pass."""
+def forward(
+    record: Forward, precision: Precision, algorithm: Algorithm, shift: Array | float = 0.0
+) -> TrainingBounds:
+    """Bound the errors of a training-mode forward pass.
+
+    Args:
+        record: the forward pass.
+        precision: the arithmetic.
+        algorithm: which of the two bounds.
+        shift: (C,), what an implementation may subtract from a feature before it sums: E[(z−a)²] −
+            E[z−a]² is E[z²] − E[z]² of smaller numbers where a is near the mean, and of larger
+            ones where it is not. So m is max(|z|, |a|) for the *one-pass* bound; the *stable* one
+            knows no shift.
+    """
     tiny, n = precision.subnormal, record.batch_size
     largest = np.abs(record.rows).max(axis=0)
+    if algorithm == "one-pass":
+        largest = np.maximum(largest, np.abs(shift))
     gamma = np.abs(record.gamma)
     square = record.var + record.eps
     # An implementation may divide each term by N before it sums: N products lose η/2 each; one

@@ -202,12 +202,19 @@ def _repeated(case: Case) -> Scenario:
     stride=10,
 )
 def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
-    """The same batch again gives the same output and the same gradients, to the last bit: nothing
-    adds up from call to call.
+    """The same batch again gives the same output and the same gradients: nothing adds up from call
+    to call.
     """
-    first, second = ask.response(_repeated(case))
+    scenario = _repeated(case)
+    first, second = ask.response(scenario)
+    wanted = ask.expected(scenario)
     for quantity in ("out", *GRADIENTS):
-        yield _steady(f"{SYMBOLS[quantity]} again", second.array(quantity), first.array(quantity))
+        # Another rounding is right, too: some shift a batch by the running mean before they sum.
+        room = wanted[0].bound(quantity) + wanted[1].bound(quantity)
+        kept = widen(first.array(quantity))
+        numbers = np.isfinite(kept).all()  # if not, agreement says so
+        again = np.where(numbers, widen(second.array(quantity)), 0.0)
+        yield Check(f"{SYMBOLS[quantity]} again", again, np.where(numbers, kept, 0.0), room)
 
 
 @states(

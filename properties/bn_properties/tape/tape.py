@@ -16,7 +16,7 @@ from bn_properties.cases.case import Case
 from bn_properties.checking import asked_about
 from bn_properties.expectation import Expected
 from bn_properties.property import Ask, Check, Property
-from bn_properties.protocol import AnyArray, Capability, Quantity, SubjectError
+from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, SubjectError
 from bn_properties.scenario import Response, Scenario, proper_shape
 from bn_properties.tape.program import Comparison, Program, programs
 from bn_properties.tape.traced import Traced, broadcast_shape, observed, traced
@@ -211,7 +211,9 @@ class _Answers:
         self._recorder = recorder
         self.convention = recorder._oracle.convention
         self.spatial_axes = 0
-        self.offers = self.may_refuse = frozenset[Capability]()
+        self.offers = frozenset[Capability]()
+        self.may_refuse = frozenset[Capability | Refusable]()
+        self.fixed_eps = False
 
     def observe(self, scenario: Scenario) -> tuple[Response[AnyArray], ...]:
         return self._recorder.response(scenario)

@@ -70,6 +70,8 @@ def _report(submission: SubmissionResult) -> Iterator[RenderableType]:
         (one_line(submission.id), "bold"),
     )
     yield Text(one_line(submission.summary))
+    for note in submission.notes:
+        yield Text(f"Note: it {one_line(note)}.", style="dim")
     failed = overview.failures(submission)
     if failed:
         yield from _failure(failed[0].property)

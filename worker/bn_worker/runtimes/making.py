@@ -16,14 +16,25 @@ def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
         setup, given = {**setup, "momentum": None}, given | {"momentum"}
     arguments = [setup[name] for name in spec["arguments"] if name in given]
     keyword_only = _keyword_only(cls)
-    if len(arguments) == 2 and len(keyword_only) == 1:
-        # `def __init__(self, n, *, alpha=0.9)`: the second argument has one place to go.
-        return cls(arguments[0], **{keyword_only[0]: arguments[1]})
+    if len(arguments) == 2 and keyword_only:
+        # `def __init__(self, n, *, alpha=0.9)`: the second argument has one place to go, or the
+        # place that goes by its name.
+        second = [name for name in spec["arguments"] if name in given][1]
+        known = [name for name in keyword_only if name in _NAMES[second]]
+        if known or len(keyword_only) == 1:
+            return cls(arguments[0], **{(known or keyword_only)[0]: arguments[1]})
     keywords = {
         keyword: setup[name] for keyword, name in spec["keyword_arguments"].items() if name in given
     }
     return cls(*arguments, **keywords)
 
+
+_NAMES = {
+    "momentum": ("momentum", "alpha", "decay", "rho"),
+    "eps": ("eps", "epsilon"),
+    "features": ("num_features", "in_feature", "in_features", "fan_in", "features"),
+}
+"""What a constructor's argument is called, where the course gives it by position."""
 
 _constructors: dict[Any, list[str]] = {}
 

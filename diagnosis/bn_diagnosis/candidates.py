@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bn_oracle.conventions import Convention
+from bn_properties.cases.case import Case
+from bn_properties.checking import try_case
+from bn_properties.property import Property
 from bn_properties.protocol import AnyArray, Quantity
 from bn_properties.records import Cause
 from bn_properties.scenario import InProcess, Response, Scenario
+from bn_properties.transcript import Oracle, Transcript
 
 from bn_diagnosis.faults import FAULTS, Fault
 from bn_diagnosis.formulas import STEPS, Step, StepName, Trace
@@ -121,7 +125,13 @@ class Candidate:
             explanation=" ".join(fault.explanation for fault in self.faults),
             explained=explained,
             observed=explained,
+            properties=tuple(dict.fromkeys(fault.killed_by for fault in self.faults)),
         )
+
+    def fails(self, prop: Property, case: Case, oracle: Oracle) -> bool:
+        """Whether the faults fail a property on a case."""
+        failing, _ = try_case(prop, case, Transcript(self._subject), oracle)
+        return failing is not None
 
 
 class Candidates:

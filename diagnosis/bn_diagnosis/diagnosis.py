@@ -8,12 +8,16 @@ then, it is named.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from bn_oracle.conventions import Convention
+from bn_properties.cases.case import Case
+from bn_properties.property import Property
 from bn_properties.protocol import AnyArray
 from bn_properties.records import Cause
 from bn_properties.scenario import Response, Scenario
+from bn_properties.transcript import Oracle
 
 from bn_diagnosis import instability
 from bn_diagnosis.candidates import Candidate, Candidates
@@ -23,6 +27,17 @@ from bn_diagnosis.search import explaining
 Transcript = Sequence[tuple[Scenario, tuple[Response[AnyArray], ...]]]
 """What one submission gave: in each scenario, step by step."""
 Ask = Callable[[Scenario], tuple[Response[AnyArray], ...]]
+
+
+Fails = Callable[[Property, Case, Oracle], bool]
+
+
+class Explanation(NamedTuple):
+    """A mistake that explains a submission, and what else it would fail."""
+
+    cause: Cause
+    fails: Fails
+    """Whether it fails a property on a case."""
 
 
 class Diagnosis:
@@ -44,9 +59,9 @@ class Diagnosis:
         self._observer = Observer(expectation)
         self._further = further
 
-    def causes(
+    def explanations(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None
-    ) -> tuple[Cause, ...]:
+    ) -> tuple[Explanation, ...]:
         """Return the smallest sets of faults that reproduce the whole transcript, or none.
 
         Several are returned when nothing tells them apart: neither the transcript nor, where `ask`
@@ -57,7 +72,9 @@ class Diagnosis:
             observed = [self._observer.observation(*each) for each in transcript]
             if not any(each.differs for each in observed):
                 # Every number is right: what is wrong is rounding, or not a matter of numbers.
-                return instability.causes(observed)
+                return tuple(
+                    Explanation(cause, _loses_accuracy) for cause in instability.causes(observed)
+                )
             likely = [
                 each
                 for each in self._candidates.single
@@ -68,7 +85,13 @@ class Diagnosis:
                 found, more = self._told_apart(found, ask)
                 observed += more
             results = sum(len(each.places) for each in observed)
-            return tuple(each.cause(results) for each in found)
+            return tuple(Explanation(each.cause(results), each.fails) for each in found)
+
+    def causes(
+        self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None
+    ) -> tuple[Cause, ...]:
+        """Return what is told of each explanation."""
+        return tuple(each.cause for each in self.explanations(transcript, ask, failed))
 
     def _told_apart(
         self, found: Sequence[Candidate], ask: Ask
@@ -81,3 +104,8 @@ class Diagnosis:
             if len(left) <= 1:
                 break
         return left, more
+
+
+def _loses_accuracy(prop: Property, case: Case, oracle: Oracle) -> bool:
+    """Whether a term that vanishes may fail a property: those about accuracy, and no other."""
+    return prop.family == "stability"

@@ -92,6 +92,7 @@ def _across(explained: int) -> Cause:
         "the batch alone (axis=0), or leave the term out.",
         explained=explained,
         observed=explained,
+        properties=("stability.input_gradient",),
     )
 
 
@@ -105,4 +106,5 @@ def _factor(explained: int) -> Cause:
         "which this factor makes larger than the gradient's own. Leave the term out.",
         explained=explained,
         observed=explained,
+        properties=("stability.input_gradient",),
     )

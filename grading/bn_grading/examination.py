@@ -8,7 +8,7 @@ can be looked at alone, or all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -34,7 +34,7 @@ from bn_grading.subject.session import CannotLoad, Session
 from bn_grading.tape_cache import Snapshot
 
 if TYPE_CHECKING:
-    from bn_diagnosis.diagnosis import Diagnosis
+    from bn_diagnosis.diagnosis import Diagnosis, Explanation
 
 
 ANY_LAYER = Setup(features=3)
@@ -44,6 +44,31 @@ _RAISES = "construct raises: "
 
 class CannotExamine(Exception):
     """What examining needs is not installed here: the grader's lack, not the submission's."""
+
+
+def consequences(
+    roots: Sequence[Finding], explanations: Sequence[Explanation], oracle: Oracle
+) -> dict[str, str]:
+    """Return which failures follow from which other one's mistake, in the catalogue's order.
+
+    What the mistake that explains a part fails besides its own properties follows from those; what
+    fails for the same few cases alone, follows from the first of them.
+    """
+    found: dict[str, str] = {}
+    for one in explanations[:1]:
+        own = [each for each in roots if each.property.id in one.cause.properties]
+        main, *others = own or roots
+        for each in roots if own else others:
+            follows = each not in own and each.failing is not None
+            if follows and one.fails(each.property, each.failing.case, oracle):  # type: ignore[union-attr]
+                found[each.property.id] = main.property.id
+    first: dict[str, str] = {}
+    for each in roots:
+        if each.only is not None and each.property.id not in found:
+            main_id = first.setdefault(each.only, each.property.id)
+            if main_id != each.property.id:
+                found[each.property.id] = main_id
+    return found
 
 
 class PartExamination:
@@ -90,9 +115,18 @@ class PartExamination:
         return self._scanned[id_]
 
     def blocked_by(self, id_: str) -> str | None:
-        """Return the property whose failure explains that this one fails, if there is one."""
+        """Return the property whose failure explains that this one fails, if there is one.
+
+        It is one that is presupposed, or one that fails by the same mistake.
+        """
         if self.scanned(id_).outcome is not Outcome.FAIL:
             return None
+        root = self._presupposed_root(id_)
+        if self._diagnosis is None:
+            return root
+        return self._consequences.get(root or id_, root)
+
+    def _presupposed_root(self, id_: str) -> str | None:
         self._presupposed(id_)
         return blocked_by(self.scanned(id_), self._scanned)
 
@@ -106,6 +140,27 @@ class PartExamination:
     def _observed(self) -> tuple[Finding, ...]:
         """All findings, before anything is reduced: a cause must explain what was observed then."""
         return tuple(self.scanned(each.id) for each in self.properties)
+
+    @cached_property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The mistakes that explain all that was observed; several are each other's
+        alternatives.
+        """
+        failed = frozenset(f.property.id for f in self._observed if f.outcome is Outcome.FAIL)
+        if not failed or self._diagnosis is None:
+            return ()
+        seen = self.transcript.observed
+        return self._diagnosis().explanations(seen, self.transcript, failed)
+
+    @cached_property
+    def _consequences(self) -> dict[str, str]:
+        """For each root failure that another one's mistake explains: that other one."""
+        roots = [
+            each
+            for each in self._observed
+            if each.outcome is Outcome.FAIL and self._presupposed_root(each.property.id) is None
+        ]
+        return consequences(roots, self.explanations, self.oracle) if len(roots) > 1 else {}
 
     def finding(self, id_: str) -> Finding:
         """Return what came of one property; a root failure is brought down to the smallest case."""
@@ -129,18 +184,15 @@ class PartExamination:
 
     def complete(self, part: Part, *, main: bool) -> PartFindings:
         """Return everything: every property, every counterexample, and the causes."""
-        findings = {each.property.id: each for each in self._observed}
-        failed = frozenset(id_ for id_, f in findings.items() if f.outcome is Outcome.FAIL)
-        observed = self.transcript.observed if failed else []
+        ids = [each.property.id for each in self._observed]
+        causes = tuple(each.cause for each in self.explanations)
+        blocked = {id_: root for id_ in ids if (root := self.blocked_by(id_)) is not None}
         counterexamples = {
-            id_: written for id_ in findings if (written := self.counterexample(id_)) is not None
+            id_: written for id_ in ids if (written := self.counterexample(id_)) is not None
         }
-        causes: tuple[Cause, ...] = ()
-        if failed and self._diagnosis is not None:
-            causes = self._diagnosis().causes(observed, self.transcript, failed)
-        reduced = {id_: self.finding(id_) for id_ in findings}
+        reduced = {id_: self.finding(id_) for id_ in ids}
         indices = tuple(case.index for case in self.cases)
-        return PartFindings(part, main, reduced, counterexamples, causes, indices)
+        return PartFindings(part, main, reduced, counterexamples, causes, indices, blocked)
 
 
 @dataclass(frozen=True)
@@ -155,6 +207,8 @@ class PartFindings:
     causes: tuple[Cause, ...]
     cases: tuple[int, ...] = ()
     """The index of each case that was asked about."""
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """For each failure that follows from another one: that other one."""
 
     @property
     def prefix(self) -> str:

@@ -82,5 +82,6 @@ def _record(
         causes=verdict.causes,
         properties=verdict.properties,
         output=output,
+        optional=verdict.optional,
         notes=notes,
     )

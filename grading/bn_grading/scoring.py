@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bn_properties.case_errors import packed
+from bn_properties.cases.traits import KNOWN
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding, blocked_by
 from bn_properties.property import Property
@@ -26,24 +27,38 @@ class Score(NamedTuple):
     summary: str
     causes: tuple[Cause, ...] = ()
     properties: tuple[PropertyResult, ...] = ()
+    optional: bool = False
+    """Whether nothing but optional parts is wrong."""
 
 
 def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings]) -> Score:
     """Make a verdict of what was found of a submission's parts."""
     state = status(examined, missing_main=not any(each.main for each in examined))
     rows = properties(course, parts, examined)
-    points = sum(row.points for row in rows)
+    points = max(0.0, sum(row.points - row.penalty for row in rows))
     said = summary(state, examined, parts)
-    if state is not Status.CORRECT and points == course.max_score:
+    optional = state is Status.INCORRECT and not _is_required_wrong(examined)
+    if optional:
+        said = f"An optional part is wrong. {said}"
+    elif state is not Status.CORRECT and points == course.max_score:
         said += " It costs no points in this course."
     causes = {cause.fault: cause for each in examined for cause in each.causes}
     priced = (_priced(cause, rows) for cause in causes.values())
-    return Score(state, points, said, tuple(priced), rows)
+    return Score(state, points, said, tuple(priced), rows, optional)
+
+
+def _is_required_wrong(examined: Sequence[PartFindings]) -> bool:
+    return any(
+        each.part.required and finding.outcome is Outcome.FAIL and _is_wrong(finding)
+        for each, finding in _all(examined)
+    )
 
 
 def _priced(cause: Cause, rows: Sequence[PropertyResult]) -> Cause:
     """Return a cause with the points that it took."""
-    lost = sum(row.max_points - row.points for row in rows if row.cause == cause.fault)
+    lost = sum(
+        row.max_points - row.points + row.penalty for row in rows if row.charged_to == cause.fault
+    )
     return cause.model_copy(update={"points": lost})
 
 
@@ -90,27 +105,34 @@ def _absent(
 
 def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResult:
     finding = found.findings[prop.id]
-    root = blocked_by(finding, found.findings)
+    root = found.blocked.get(prop.id) or blocked_by(finding, found.findings)
     # A cause explains everything that was seen of its part; several are each other's alternatives.
     alone = found.causes[0].fault if len(found.causes) == 1 else None
     errors = {
         number: finding.errors[i] for number, i in enumerate(found.cases) if i in finding.errors
     }
+    failed = finding.outcome is Outcome.FAIL
+    # What it may refuse, or no case could show, costs nothing.
+    earned = float(finding.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE))
+    if failed:
+        free = root is not None and course.charge == "once"
+        earned = 1.0 if free else 1.0 - course.share(finding.only)
     return _row(
         course,
         found.part,
         found.prefix,
         prop,
         status=Outcome.BLOCKED if root else finding.outcome,
-        # What it may refuse, or no case could show, costs nothing.
-        earned=finding.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE)
-        or (root is not None and course.one_cause_costs_once),
+        earned=earned,
+        charged=failed and root is None and _is_wrong(finding) and found.part.required,
+        charged_to=alone or found.prefix + (root or prop.id) if failed else None,
+        only=KNOWN[finding.only].words if failed and finding.only else "",
         examples=finding.examples,
         message=finding.message,
         blocked_by=found.prefix + root if root else None,
         error_over_bound=finding.worst,
         case_errors=packed(errors, len(found.cases)) if errors else "",
-        cause=alone if finding.outcome is Outcome.FAIL else None,
+        cause=alone if failed else None,
         counterexample=found.counterexamples.get(prop.id),
     )
 
@@ -123,7 +145,10 @@ def _row(
     *,
     status: Outcome,
     message: str,
-    earned: bool = False,
+    earned: float = 0.0,
+    charged: bool = False,
+    charged_to: str | None = None,
+    only: str = "",
     examples: int = 0,
     blocked_by: str | None = None,
     error_over_bound: float | None = None,
@@ -132,6 +157,8 @@ def _row(
     counterexample: Counterexample | None = None,
 ) -> PropertyResult:
     most = course.points.get(prefix + prop.id, 0.0)
+    points = most * earned
+    penalty = (1.0 - earned) * course.otherwise if charged and not most else 0.0
     return PropertyResult(
         id=prefix + prop.id,
         part=part.id,
@@ -139,7 +166,10 @@ def _row(
         title=prop.title,
         equation=prop.equation,
         status=status,
-        points=most if earned else 0.0,
+        points=points,
+        only=only,
+        penalty=penalty,
+        charged_to=charged_to if penalty or points < most else None,
         max_points=most,
         examples=examples,
         message=message,
@@ -214,7 +244,9 @@ def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
     failed = [
         (each, finding)
         for each, finding in _all(examined)
-        if finding.outcome is Outcome.FAIL and blocked_by(finding, each.findings) is None
+        if finding.outcome is Outcome.FAIL
+        and finding.property.id not in each.blocked
+        and blocked_by(finding, each.findings) is None
     ]
     # A number that is wrong outweighs one that is inaccurate.
     each, root = min(failed, key=lambda pair: not _is_wrong(pair[1]))
@@ -229,7 +261,8 @@ def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
     if each.causes:
         titles = "; or ".join(cause.title for cause in each.causes[:3])
         return f"{place}Either of these explains it: {titles}."
-    return f"{place}{root.property.title} Here {root.message}."
+    where = f"Only for {KNOWN[root.only].words}: here" if root.only else "Here"
+    return f"{place}{root.property.title} {where} {root.message}."
 
 
 def _sentence(title: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from bn_diagnosis.diagnosis import Diagnosis
+from bn_diagnosis.diagnosis import Diagnosis, Explanation
 from bn_diagnosis.formulas import Step
 from bn_diagnosis.reference import reference_subject
 from bn_grading.courses.model import built_in
@@ -15,7 +15,7 @@ from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID
 from bn_properties.protocol import AnyArray
-from bn_properties.records import Cause, Outcome
+from bn_properties.records import Outcome
 from bn_properties.scenario import Response, Scenario, Subject
 from bn_properties.transcript import Oracle, Transcript
 
@@ -49,9 +49,9 @@ class Noting:
         self.observed: list[int] = []
         self.failed: list[frozenset[str]] = []
 
-    def causes(
+    def explanations(
         self, observed: Sequence[Any], transcript: Transcript, failed: frozenset[str]
-    ) -> tuple[Cause, ...]:
+    ) -> tuple[Explanation, ...]:
         self.observed.append(len(observed))
         self.failed.append(failed)
         return ()

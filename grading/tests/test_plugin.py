@@ -52,7 +52,7 @@ def test_a_wrong_file_fails_at_the_root_in_parallel_too(
     failed = {
         case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None
     }
-    assert {"training.agreement", "inference.affine_fold"} == failed
+    assert {"training.agreement"} == failed
 
 
 def test_a_property_is_chosen_by_name(tmp_path: Path, fixtures_folder: Path) -> None:

@@ -30,7 +30,7 @@ def course(*parts: Part, points: Mapping[str, float] | None = None, once: bool =
         id="made",
         title="made",
         profile="cs231n",
-        one_cause_costs_once=once,
+        charge="once" if once else "each",
         parts=parts,
         points=dict(points or {}),
     )

@@ -281,14 +281,32 @@ def test_a_clause_becomes_a_sentence_but_a_symbol_stays(message: str, text: str)
 
 
 def test_a_mistake_that_costs_nothing_is_said_to_cost_nothing() -> None:
+    generous = COURSE.model_copy(update={"otherwise": 0.0})
+
     def sentence(*findings: Finding) -> str:
-        return score(COURSE, COURSE.parts, [found(*findings)]).summary
+        return score(generous, COURSE.parts, [found(*findings)]).summary
 
     free = " It costs no points in this course."
     assert FREE not in COURSE.points
     assert sentence(wrong(FREE)).endswith(f"Here {NUMBER}.{free}")
     assert free not in sentence(wrong(AGREES))
     assert free not in sentence()
+
+
+def test_nobody_whose_required_part_is_wrong_has_full_points() -> None:
+    scored = score(COURSE, COURSE.parts, [found(wrong(FREE))])
+    assert COURSE.max_score - 1 == scored.points
+    row = next(each for each in scored.properties if each.id == FREE)
+    assert (1.0, FREE) == (row.penalty, row.charged_to)
+    assert not scored.optional
+
+
+def test_where_only_an_optional_part_is_wrong_it_is_said() -> None:
+    optional = SPATIAL.model_copy(update={"required": False})
+    scored = score(COURSE, COURSE.parts, [found(), found(wrong(DZ), of=optional, main=False)])
+    assert scored.optional
+    assert scored.summary.startswith("An optional part is wrong. ")
+    assert COURSE.max_score == scored.points
 
 
 def test_the_causes_of_all_parts_are_listed_once_each() -> None:

@@ -11,6 +11,7 @@ from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
 from bn_properties.cases.case import Case
+from bn_properties.cases.traits import TraitName, only
 from bn_properties.property import Ask, Check, Property
 from bn_properties.protocol import CAPABILITIES, UNANSWERED, AnyArray, SubjectError
 from bn_properties.records import Outcome
@@ -104,6 +105,8 @@ class Finding:
     errors: Mapping[int, float] = field(default_factory=dict)
     """The worst error over bound by the index of each case on which the property compared
     something; infinite where a call failed."""
+    only: TraitName | None = None
+    """What all cases on which it fails have in common, and no other."""
 
 
 _OFTEN = 2
@@ -248,7 +251,9 @@ def scan(
         return Finding(prop, Outcome.PASS, len(errors), worst, None, "", errors)
     missing = simplest.error is not None and simplest.error.failure in UNANSWERED
     outcome = Outcome.NOT_RUN if missing else Outcome.FAIL
-    return Finding(prop, outcome, len(errors), worst, simplest, describe(simplest), errors)
+    where = only(cases, errors, [index for index, error in errors.items() if not error <= 1])
+    message = describe(simplest)
+    return Finding(prop, outcome, len(errors), worst, simplest, message, errors, where)
 
 
 def _not_applicable(prop: Property, message: str) -> Finding:
@@ -282,12 +287,24 @@ def describe(failing: Failing) -> str:
     return f"{text}; the error is {judgement.ratio:.2g} times what rounding can explain"
 
 
-def blocked_by(finding: Finding, findings: dict[str, Finding]) -> str | None:
-    """Return the first failed property that `finding`'s presupposes, if it has failed itself."""
+def blocked_by(finding: Finding, findings: Mapping[str, Finding]) -> str | None:
+    """Return the first failed property that `finding`'s presupposes, if it has failed itself.
+
+    It presupposes what its presuppositions presuppose, whether they hold or not.
+    """
     if finding.outcome is not Outcome.FAIL:
         return None
-    for id_ in finding.property.presupposes:
+    return _first_failed(finding.property, findings)
+
+
+def _first_failed(prop: Property, findings: Mapping[str, Finding]) -> str | None:
+    for id_ in prop.presupposes:
         other = findings.get(id_)
-        if other is not None and other.outcome is Outcome.FAIL:
-            return blocked_by(other, findings) or id_
+        if other is None:
+            continue
+        deeper = _first_failed(other.property, findings)
+        if deeper is not None:
+            return deeper
+        if other.outcome is Outcome.FAIL:
+            return id_
     return None

@@ -255,7 +255,14 @@ class PropertyResult(Record):
     case_errors: CaseErrors = ""
     """The same for each case, packed: see `bn_properties.case_errors`. Empty: nothing was asked."""
     cause: str | None = None
-    """The mistake that took the points, where one alone explains all that was seen of the part."""
+    """The mistake that explains the failure, where one alone explains all that was seen of the
+    part."""
+    only: Text = ""
+    """Where alone it fails, if that can be told: `batches of one`."""
+    penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What its failure takes off the sum of all points, where it earns none itself."""
+    charged_to: str | None = None
+    """What took the points that it lost, or the penalty: a cause, or a property that failed."""
     counterexample: Counterexample | None = None
 
 
@@ -271,8 +278,10 @@ class Cause(Record):
     explanation: str
     explained: int = Field(ge=0)
     observed: int = Field(ge=0)
+    properties: tuple[str, ...] = ()
+    """The properties that reject it for itself; what else it fails follows from them."""
     points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """How many points it took: those of the properties that name it."""
+    """How many points it took."""
 
 
 class Tool(Record):
@@ -329,6 +338,8 @@ class SubmissionResult(Record):
     properties: tuple[PropertyResult, ...] = ()
     output: Text = ""
     """The start of what the submission printed."""
+    optional: bool = False
+    """Whether nothing but optional parts is wrong."""
     notes: tuple[Text, ...] = ()
     """What is no mistake and worth knowing: old names that had to be supplied."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bn_oracle.conventions import CONVENTIONS, Convention
+from bn_properties.cases.traits import TraitName
 from bn_properties.catalogue import BY_ID, FAMILIES, PROPERTIES
 from bn_properties.property import Property
 from bn_properties.protocol import Capability, Refusable
@@ -169,6 +170,10 @@ class Part(_Table):
         return self.interface.classes
 
 
+ONLY = 0.25
+"""How much of a property's points is lost where it fails only for a few special inputs."""
+
+
 class Course(_Table):
     """What a course asks for, how it names things and what each property is worth."""
 
@@ -177,8 +182,14 @@ class Course(_Table):
     profile: str
     """The convention's name in `bn_oracle.conventions`."""
     runtime: Literal["numpy", "torch"] = "numpy"
-    one_cause_costs_once: bool = False
-    """Whether properties that fail because another failed keep their points."""
+    charge: Literal["once", "each"] = "once"
+    """Whether properties that fail only because another one failed keep their points (`once`)."""
+    otherwise: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """What the failure of a property that earns no points takes off, in a part that is required."""
+    only: dict[TraitName, float] = {}
+    """How much of a property's points is lost where it fails only for some inputs, 0 to 1 each:
+    `one_value`, `one_feature`, `square`, `zero_gamma`, `constant_feature`; ¼ where nothing is said.
+    """
     limits: Limits = Limits()
     parts: tuple[Part, ...] = Field(min_length=1)
     points: dict[str, float]
@@ -211,7 +222,14 @@ class Course(_Table):
                 )
         for key, points in self.points.items():
             self._check_points(key, points)
+        for trait, share in self.only.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"only: {trait} is {share}, but must be from 0 to 1")
         return self
+
+    def share(self, trait: TraitName | None) -> float:
+        """Return how much of a property's points its failure costs; None: it fails anywhere."""
+        return 1.0 if trait is None else self.only.get(trait, ONLY)
 
     def _check_points(self, key: str, points: float) -> None:
         """Refuse points for what is no property, or what no part can earn."""

@@ -1,0 +1,81 @@
+"""What the cases on which a property fails may have in common: it is told, and priced, as that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from bn_properties.cases.case import Case
+
+TraitName = Literal["one_value", "one_feature", "square", "zero_gamma", "constant_feature"]
+TRAITS: tuple[TraitName, ...] = get_args(TraitName)
+
+
+class Trait(NamedTuple):
+    """Something that a few cases have, and most have not."""
+
+    words: str
+    """Where something fails: `only for …`."""
+    has: Callable[[Case], bool]
+    loosely: Callable[[Case], bool]
+    """The same of any batch of the case: for what asks about several."""
+
+
+def _constant(case: Case) -> bool:
+    flat = np.ptp(case.x, axis=(0, *range(2, case.x.ndim))) == 0
+    return bool(flat.any())
+
+
+def _any_batch_of_one(case: Case) -> bool:
+    return any(batch.size == case.features for batch in (case.x, *case.more))
+
+
+def _square(case: Case) -> bool:
+    return bool(1 < case.features == case.x.shape[0])
+
+
+def _zero_gamma(case: Case) -> bool:
+    return bool((case.gamma == 0).any())
+
+
+KNOWN: Mapping[TraitName, Trait] = {
+    "one_value": Trait("batches of one", lambda case: case.batch_size == 1, _any_batch_of_one),
+    "one_feature": Trait(
+        "a single feature", lambda case: case.features == 1, lambda case: case.features == 1
+    ),
+    "square": Trait("as many instances as features", _square, _square),
+    "zero_gamma": Trait("a γ that is 0", _zero_gamma, _zero_gamma),
+    "constant_feature": Trait("a feature that does not vary", _constant, _constant),
+}
+"""All that are looked for."""
+
+FEW = 5
+"""How many cases without the trait must hold before it is said that only those with it fail."""
+
+
+def only(
+    cases: Sequence[Case], compared: Collection[int], failed: Collection[int]
+) -> TraitName | None:
+    """Return what all failing cases have, and those that hold have not.
+
+    Most of the cases that have it fail, or it is chance; and several that have it not hold.
+
+    Args:
+        cases: all cases.
+        compared: the indices of those on which the property compared something.
+        failed: of those on which it failed.
+    """
+    asked = [case for case in cases if case.index in compared]
+    wrong = [case for case in asked if case.index in failed]
+    if not wrong:
+        return None
+    for name, trait in KNOWN.items():
+        for has in (trait.has, trait.loosely):
+            with_it = [case for case in asked if has(case)]
+            if len(asked) - len(with_it) < FEW or not all(has(case) for case in wrong):
+                continue
+            if 2 * len(wrong) > len(with_it):
+                return name
+    return None

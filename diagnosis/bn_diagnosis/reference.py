@@ -187,8 +187,34 @@ class ReferenceLayer:
         """Set other parameters, each (C,)."""
         self._t.gamma, self._t.beta = gamma, beta
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
         """Do nothing: these layers share no state."""
+
+    @_call()
+    def descend(self) -> Statistics[AnyArray]:
+        """Subtract the latest gradients from γ and β, in a copy of their own."""
+        moved = []
+        for name in ("gamma", "beta"):
+            before = np.array(getattr(self._t, name), np.float64)
+            after = before.copy()
+            after -= self._step("dgamma" if name == "gamma" else "dbeta")
+            setattr(self._t, name, after)
+            moved.append(before - after)
+        return Statistics(moved[0], moved[1])
+
+    def reload(self) -> None:
+        """Do nothing: the other layer is as this one."""
+
+    def set_momentum(self, decay: float) -> None:
+        """Set another weight of the old average."""
+        self._t.decay = decay
 
     def edited(self) -> frozenset[str]:
         """Return nothing: the parameters are private copies."""

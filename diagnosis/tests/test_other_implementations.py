@@ -154,7 +154,21 @@ class ClosedForm:
     def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
         return self.first[quantity if call == "backward" and quantity != "dz" else call]
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None: ...
+    def descend(self) -> Statistics[AnyArray]:
+        return self.statistics()
+
+    def reload(self) -> None: ...
+
+    def set_momentum(self, decay: float) -> None: ...
+
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None: ...
 
     def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         self.gamma, self.beta = gamma, beta

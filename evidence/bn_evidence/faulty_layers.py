@@ -184,7 +184,14 @@ class _SpoilsCache(Faulty):
     "shares-state", "two layers share their state through the class", "hygiene.layers_independent"
 )
 class _SharesState(Faulty):
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
         self.train(x)
 
 
@@ -218,6 +225,96 @@ class _KeepsFirstBatch(Faulty):
         if self._first_batch is not None and len(grad) == self._trained_rows:
             return self._first_batch.backward(grad)
         return replace(super().backward(grad), dz=np.zeros_like(grad))
+
+
+@_faulty(
+    "reads-in-memory-order",
+    "the batch is read in the order in which it lies in memory",
+    "hygiene.any_layout",
+)
+class _ReadsInMemoryOrder(Faulty):
+    def train(self, x: AnyArray) -> AnyArray:
+        return super().train(x.ravel(order="K").reshape(x.shape))
+
+
+@_faulty(
+    "differentiates-the-output",
+    "the gradient is computed from the output array, which the caller may have written to",
+    "hygiene.output_overwritten",
+)
+class _DifferentiatesTheOutput(Faulty):
+    def train(self, x: AnyArray) -> AnyArray:
+        self._out = super().train(x)
+        self._kept = self._out.copy()
+        return self._out
+
+    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
+        gradient = super().backward(grad)
+        same = np.array_equal(self._out, self._kept, equal_nan=True)
+        return gradient if same else replace(gradient, dgamma=np.zeros_like(grad[0]))
+
+
+@_faulty(
+    "gradient-is-the-parameter",
+    "dγ is kept in γ's own array, so that γ − dγ is zero",
+    "backward.descent",
+)
+class _GradientIsTheParameter(Faulty):
+    def descend(self) -> Statistics[AnyArray]:
+        gamma = np.array(self._t.gamma)
+        return replace(super().descend(), mean=gamma)
+
+
+@_faulty(
+    "evaluation-spoils-training",
+    "inference before the first step keeps the running statistics from moving in it",
+    "running.evaluated_first",
+)
+class _EvaluationSpoilsTraining(Faulty):
+    _spoilt: bool | None = None
+
+    def infer(self, x: AnyArray) -> AnyArray:
+        self._spoilt = self._spoilt is None
+        return super().infer(x)
+
+    def train(self, x: AnyArray) -> AnyArray:
+        before, spoilt = (self._t.running_mean, self._t.running_var), self._spoilt
+        out = super().train(x)
+        if spoilt:
+            self._t.running_mean, self._t.running_var = before
+        self._spoilt = False
+        return out
+
+
+@_faulty(
+    "forgets-after-five-hundred",
+    "after five hundred steps the running statistics start anew",
+    "running.thousand_steps",
+)
+class _ForgetsAfterFiveHundred(Faulty):
+    _taken = 0
+
+    def train(self, x: AnyArray) -> AnyArray:
+        self._taken += 1
+        if self._taken == 500:
+            self._t.running_mean = np.zeros_like(self._t.running_mean)
+        return super().train(x)
+
+
+@_faulty("saves-no-statistics", "the saved state has no running mean", "hygiene.state_saved")
+class _SavesNoStatistics(Faulty):
+    def reload(self) -> None:
+        self._t.running_mean = np.zeros_like(self._t.running_mean)
+
+
+@_faulty(
+    "keeps-the-first-momentum",
+    "a momentum that is set later is not used",
+    "running.changed_momentum",
+)
+class _KeepsTheFirstMomentum(Faulty):
+    def set_momentum(self, decay: float) -> None:
+        pass
 
 
 @_faulty("starts-elsewhere", "the running mean starts at 1", "running.initial_values")

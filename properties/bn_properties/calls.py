@@ -10,7 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
 
 from bn_properties.protocol import (
     FORWARD,
@@ -20,6 +23,7 @@ from bn_properties.protocol import (
     AnyArray,
     Gradient,
     Layer,
+    Layout,
     Moment,
     Quantity,
     Statistics,
@@ -44,7 +48,7 @@ class Operation:
     """Call the method with the arrays, by name, and name what it gives."""
     gives: tuple[Quantity, ...] = ()
     arrays: Mapping[str, AnyArray] = field(default_factory=dict)
-    options: Mapping[str, bool | str] = field(default_factory=dict)
+    options: Mapping[str, bool | str | int | float] = field(default_factory=dict)
     like: tuple[int, ...] = ()
     """The shape of the batch that the results belong to."""
     lends: str = ""
@@ -100,18 +104,37 @@ class Train(Call):
 
     x: AnyArray
     grad: AnyArray | None = None
+    layout: Layout = "C"
+    """How both lie in memory."""
+    overwritten: bool = False
+    """Whether the caller writes into the output, when the forward has given it."""
+    frozen: bool = False
+    """Whether the input needs no gradient: only the parameters' are asked for."""
+    times: int = 1
+    """How often it trains on the batch; the last time counts."""
     effect = "trains"
     of_batches = ("x", "grad")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward, which is told whether a backward will follow, and the backward."""
         follows = self.grad is not None or _differentiated(after)
-        return (_forward("train", self.x, follows), *_backward("backward", self.grad))
+        options = {
+            "layout": self.layout if self.layout != "C" else "",
+            "overwritten": self.overwritten,
+            "frozen": self.frozen,
+            "times": self.times if self.times > 1 else 0,
+        }
+        given = {name: value for name, value in options.items() if value}
+        forward = _forward("train", self.x, follows, given)
+        return (forward, *_backward("backward", self.grad, given))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
-        train = Told("train", {"z": self.x}, FORWARD, intermediates=True)
-        return (train, *_told_backward("backward", self.grad))
+        how = "" if self.layout == "C" else f" ({self.layout} in memory)"
+        how += f" {self.times} times" if self.times > 1 else ""
+        train = Told(f"train{how}", {"z": self.x}, FORWARD, intermediates=True)
+        over = (Told("write into the output", {}),) if self.overwritten else ()
+        return (train, *over, *_told_backward("backward", self.grad, frozen=self.frozen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,17 +143,21 @@ class Infer(Call):
 
     x: AnyArray
     grad: AnyArray | None = None
+    layout: Layout = "C"
+    """How both lie in memory."""
     of_batches = ("x", "grad")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward and the backward."""
-        forward = _forward("infer", self.x, self.grad is not None)
-        return (forward, *_backward("infer_backward", self.grad))
+        options = {"layout": self.layout} if self.layout != "C" else {}
+        forward = _forward("infer", self.x, self.grad is not None, options)
+        return (forward, *_backward("infer_backward", self.grad, options))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
+        how = "" if self.layout == "C" else f" ({self.layout} in memory)"
         backward = _told_backward("backward in inference mode", self.grad)
-        return (Told("infer", {"z": self.x}, FORWARD), *backward)
+        return (Told(f"infer{how}", {"z": self.x}, FORWARD), *backward)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,24 +179,29 @@ class Backward(Call):
 
 @dataclass(frozen=True, eq=False)
 class OtherLayer(Call):
-    """Another layer of the class, with another ε and momentum, trains on `x`.
+    """Another layer of the class, as wide as `x`, with another ε and momentum, trains on it.
 
-    Given them, it then differentiates with `grad`, and infers on `probe`.
+    Given them, it then differentiates with `grad`, and infers on `probe`. It is not forgotten
+    behind that: several of them stand beside the layer.
     """
 
     x: AnyArray
     grad: AnyArray | None = None
     probe: AnyArray | None = None
+    gamma: AnyArray | None = None
+    """Its own parameters, (C,) each; at last they are written to in place."""
+    beta: AnyArray | None = None
     of_batches = ("x", "grad", "probe")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the one operation."""
 
         def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
-            layer.other_layer(given["x"], given.get("grad"), given.get("probe"))
+            more = (given.get(name) for name in ("grad", "probe", "gamma", "beta"))
+            layer.other_layer(given["x"], *more)
             return {}
 
-        named = {name: getattr(self, name) for name in self.of_batches}
+        named = {name: getattr(self, name) for name in (*self.of_batches, "gamma", "beta")}
         given = {name: array for name, array in named.items() if array is not None}
         return (Operation("other_layer", run, arrays=given),)
 
@@ -242,6 +274,69 @@ class SetParameters(Call):
 
 
 @dataclass(frozen=True, eq=False)
+class Descend(Call):
+    """The optimiser subtracts the latest gradients from γ and β, in place.
+
+    What it gives as dγ and dβ is by how much γ and β have changed.
+    """
+
+    like: AnyArray
+    """The batch that they belong to."""
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            moved: Statistics[Any] = layer.descend()
+            return {"dgamma": moved.mean, "dbeta": moved.var}
+
+        return (Operation("descend", run, GRADIENTS[1:], like=self.like.shape),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return (Told("subtract dγ and dβ from γ and β, in place", {}, GRADIENTS[1:]),)
+
+
+@dataclass(frozen=True, eq=False)
+class Reload(Call):
+    """The state is saved, and another layer loads it and goes on."""
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            layer.reload()
+            return {}
+
+        return (Operation("reload", run),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return (Told("save the state, and load it into another layer", {}),)
+
+
+@dataclass(frozen=True, eq=False)
+class SetMomentum(Call):
+    """The momentum is changed after construction."""
+
+    decay: float
+    """The weight of the old average from now on."""
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            layer.set_momentum(self.decay)
+            return {}
+
+        return (Operation("set_momentum", run, options={"decay": self.decay}),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return it."""
+        return (Told(f"set the weight of the old average to {self.decay:g}", {}),)
+
+
+@dataclass(frozen=True, eq=False)
 class Population(Call):
     """The statistics of the population are asked for, of which these are mini-batches."""
 
@@ -273,32 +368,48 @@ def _differentiated(after: Sequence[Call]) -> bool:
     return effects[:1] == ["differentiates"]
 
 
-def _forward(name: Literal["train", "infer"], x: AnyArray, differentiable: bool) -> Operation:
+def _forward(
+    name: Literal["train", "infer"],
+    x: AnyArray,
+    differentiable: bool,
+    options: Mapping[str, bool | str | int],
+) -> Operation:
     def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
-        out = getattr(layer, name)(given["x"])
+        for _ in range(int(options.get("times", 1))):
+            out = getattr(layer, name)(given["x"])
+        if options.get("overwritten") and isinstance(out, np.ndarray):
+            out, returned = out.copy(), out
+            returned[...] = 0
         try:
             running: Statistics[Any] = layer.statistics()
         except SubjectError as error:
             running = Statistics(error, error)
         return {"out": out, "running_mean": running.mean, "running_var": running.var}
 
-    options = {"differentiable": True} if differentiable else {}
-    return Operation(name, run, FORWARD, {"x": x}, options, x.shape, "input", essential="out")
+    asked = {**options, "differentiable": True} if differentiable else dict(options)
+    return Operation(name, run, FORWARD, {"x": x}, asked, x.shape, "input", essential="out")
 
 
 def _backward(
-    name: Literal["backward", "infer_backward"], grad: AnyArray | None
+    name: Literal["backward", "infer_backward"],
+    grad: AnyArray | None,
+    options: Mapping[str, bool | str | int] = MappingProxyType({}),
 ) -> tuple[Operation, ...]:
     if grad is None:
         return ()
+    gives = GRADIENTS[1:] if options.get("frozen") else GRADIENTS
 
     def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
         gradient: Gradient[Any] = getattr(layer, name)(given["grad"])
-        return {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
+        found: Values[Any]
+        found = {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
+        return {quantity: found[quantity] for quantity in gives}
 
     arrays, lends = {"grad": grad}, "upstream gradient"
-    return (Operation(name, run, GRADIENTS, arrays, {}, grad.shape, lends, goes_on=True),)
+    asked = {key: value for key, value in options.items() if key in ("layout", "frozen")}
+    return (Operation(name, run, gives, arrays, asked, grad.shape, lends, goes_on=True),)
 
 
-def _told_backward(name: str, grad: AnyArray | None) -> tuple[Told, ...]:
-    return () if grad is None else (Told(name, {"G": grad}, GRADIENTS),)
+def _told_backward(name: str, grad: AnyArray | None, *, frozen: bool = False) -> tuple[Told, ...]:
+    gives = GRADIENTS[1:] if frozen else GRADIENTS
+    return () if grad is None else (Told(name, {"G": grad}, gives),)

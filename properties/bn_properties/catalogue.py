@@ -10,10 +10,11 @@ from bn_properties.families import (
     running,
     stability,
     training,
+    use,
 )
 from bn_properties.property import Property
 
-PROPERTIES: tuple[Property, ...] = (
+_LISTED: tuple[Property, ...] = (
     *training.PROPERTIES,
     *backward.PROPERTIES,
     *inference.PROPERTIES,
@@ -21,11 +22,14 @@ PROPERTIES: tuple[Property, ...] = (
     *population.PROPERTIES,
     *stability.PROPERTIES,
     *hygiene.PROPERTIES,
+    *use.PROPERTIES,
 )
-"""All of them."""
+
+FAMILIES = tuple(dict.fromkeys(each.family for each in _LISTED))
+"""The families, in order."""
+
+PROPERTIES = tuple(sorted(_LISTED, key=lambda each: FAMILIES.index(each.family)))
+"""All of them, family by family."""
 
 BY_ID = {each.id: each for each in PROPERTIES}
 """All of them, by id."""
-
-FAMILIES = tuple(dict.fromkeys(each.family for each in PROPERTIES))
-"""The families, in order."""

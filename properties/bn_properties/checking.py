@@ -183,9 +183,16 @@ def asked_about(prop: Property, cases: Sequence[Case], convention: Convention) -
     the others would ask much more of a case that was chosen for what those compare.
     """
     for case in cases:
-        share = prop.stride <= _OFTEN if case.pinned else case.index % prop.stride == 0
-        if share and allowed(case, convention):
+        if _is_asked(prop, case) and allowed(case, convention):
             yield case
+
+
+def _is_asked(prop: Property, case: Case) -> bool:
+    if case.asked_by is not None:
+        return prop.id in case.asked_by
+    if not prop.stride:
+        return False
+    return prop.stride <= _OFTEN if case.pinned else case.index % prop.stride == 0
 
 
 class Settled(Protocol):

@@ -77,6 +77,7 @@ class OracleLayer:
         self._refused: SubjectError | None = None
         self._trained: Trained | None = None
         self._inferred: AnyArray | None = None
+        self._latest: Gradient[Expectation] | None = None
         self._reading = FLOAT64, 0.0
         self._first: dict[tuple[Moment, Quantity], Expectation] = {}
 
@@ -152,7 +153,8 @@ class OracleLayer:
             each = _expectation(value, bounds, precision, trained, wider.gradient(quantity))
             return self._noted("backward", quantity, each)
 
-        return Gradient(bounded("dz"), bounded("dgamma"), bounded("dbeta"))
+        self._latest = Gradient(bounded("dz"), bounded("dgamma"), bounded("dbeta"))
+        return self._latest
 
     def infer(self, x: AnyArray) -> Expectation:
         """Return the inference output."""
@@ -252,8 +254,40 @@ class OracleLayer:
         """Return what the first call of a kind gave."""
         return self._first[call, quantity]
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
         """Do nothing: layers share nothing."""
+
+    def descend(self) -> Statistics[Expectation]:
+        """Return the latest gradients of γ and β, which are subtracted from them.
+
+        What is subtracted is seen as a difference: γ − dγ rounds, and what it is compared with.
+        """
+        assert self._latest is not None, "a scenario differentiates before it descends"
+        old = self._gamma, self._beta
+        moved = []
+        for value, each in zip(old, (self._latest.dgamma, self._latest.dbeta), strict=True):
+            assert isinstance(each, Expectation)
+            size = 2 * (np.abs(value) + np.abs(each.value))
+            room = each.precision.roundings(2) * size
+            moved.append(replace(each, stable=each.stable + room, one_pass=each.one_pass + room))
+        self._gamma, self._beta = (
+            value - each.value for value, each in zip(old, moved, strict=True)
+        )
+        return Statistics(moved[0], moved[1])
+
+    def reload(self) -> None:
+        """Do nothing: the other layer is as this one."""
+
+    def set_momentum(self, decay: float) -> None:
+        """Set another weight of the old average."""
+        self._decay = decay
 
     def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         """Set other parameters."""

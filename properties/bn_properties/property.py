@@ -70,7 +70,8 @@ class Property:
     presupposes: tuple[str, ...]
     """Properties without which a failure of this one says nothing new."""
     stride: int
-    """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases."""
+    """It is put to every so-manieth case: what asks many calls, and less, asks fewer cases; 0: to
+    those alone that are chosen for it."""
     needs: Capability | None
     """What the interface must offer for it."""
     checks: Checks = field(repr=False)

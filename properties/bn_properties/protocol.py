@@ -74,13 +74,23 @@ Refusable = Literal["one_value", "momentum_ends", "other_eps"]
 """What some layers raise an exception at: a training batch of one value a feature, a momentum that
 keeps all or nothing of the old average, another ε than their own."""
 
-Capability = Literal["inference_gradient", "cumulative_average", "population"]
+Capability = Literal[
+    "inference_gradient",
+    "cumulative_average",
+    "population",
+    "state_dict",
+    "frozen_input",
+    "changed_momentum",
+]
 """What an interface may offer beyond the calls that all have."""
 
 CAPABILITIES: dict[Capability, str] = {
     "inference_gradient": "gradient in inference mode",
     "cumulative_average": "cumulative average",
     "population": "population statistics",
+    "state_dict": "state that is saved and loaded",
+    "frozen_input": "inputs that need no gradient",
+    "changed_momentum": "momentum that can be changed",
 }
 """How each is called in messages."""
 
@@ -123,6 +133,10 @@ class Statistics(Generic[T]):
     mean: T | SubjectError
     var: T | SubjectError
 
+
+Layout = Literal["C", "fortran", "strided", "reversed", "swapped", "read-only"]
+"""How an array lies in memory: row by row; column by column; every second place of a larger one;
+back to front; its last two axes exchanged; or row by row, and not to be written to."""
 
 Moment = Literal["train", "infer", "backward"]
 """A kind of call whose first result can be looked at again."""
@@ -167,12 +181,35 @@ class Layer(Protocol[T]):
         """
         ...
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
-        """Train another layer on `x`; given them, differentiate `grad` and infer on `probe`."""
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
+        """Train another layer, as wide as `x`, on it; given them, differentiate `grad` and infer on
+        `probe`. Its parameters are `gamma` and `beta`, or its own; they are moved in place at last.
+        """
         ...
 
     def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:
         """Set other parameters, as an optimiser does between two steps: new arrays, or in place."""
+        ...
+
+    def descend(self) -> Statistics[T]:
+        """Subtract the latest gradients of γ and β from them, in place; return by how much each has
+        changed.
+        """
+        ...
+
+    def reload(self) -> None:
+        """Save the state, and go on with another layer that has loaded it."""
+        ...
+
+    def set_momentum(self, decay: float) -> None:
+        """Keep another weight of the old running average from now on."""
         ...
 
     def edited(self) -> frozenset[str]:

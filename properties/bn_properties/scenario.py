@@ -243,7 +243,11 @@ class _Lending:
         self._lent: list[tuple[AnyArray, bytes]] = []
 
     def __call__(self, operation: Operation) -> Reply[AnyArray]:
-        given = {name: array.copy() for name, array in operation.arrays.items()}
+        layout = operation.options.get("layout")
+        given = {
+            name: array.copy(order="F" if layout else "C")
+            for name, array in operation.arrays.items()
+        }
         try:
             values = operation.run(self._layer, given)
         except SubjectError as error:

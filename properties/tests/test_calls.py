@@ -61,7 +61,23 @@ class Words:
         self.asked.append(("look_again", call, quantity))
         return "again"
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+    def descend(self) -> Statistics[str]:
+        return Statistics("moved γ", "moved β")
+
+    def reload(self) -> None:
+        self.asked.append(("reload",))
+
+    def set_momentum(self, decay: float) -> None:
+        self.asked.append(("set_momentum", decay))
+
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
         self.asked.append(("other_layer", x, grad, probe))
 
     def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:

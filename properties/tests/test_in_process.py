@@ -73,7 +73,21 @@ class Plain:
     def look_again(self, call: Moment, quantity: Quantity) -> AnyArray:
         return self.kept[0]
 
-    def other_layer(self, x: AnyArray, grad: AnyArray | None, probe: AnyArray | None) -> None:
+    def descend(self) -> Statistics[AnyArray]:
+        return self.statistics()
+
+    def reload(self) -> None: ...
+
+    def set_momentum(self, decay: float) -> None: ...
+
+    def other_layer(
+        self,
+        x: AnyArray,
+        grad: AnyArray | None,
+        probe: AnyArray | None,
+        gamma: AnyArray | None = None,
+        beta: AnyArray | None = None,
+    ) -> None:
         self._takes("other_layer", x)
 
     def set_parameters(self, gamma: AnyArray, beta: AnyArray, *, in_place: bool) -> None:

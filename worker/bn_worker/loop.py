@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker import loading, runtimes, wire
@@ -38,7 +39,11 @@ class Worker:
         self._parts: dict[str, Spec] = {}
         self._filename = ""
         self._layer: Adapter | None = None
-        self._other: Callable[[], Adapter] | None = None
+        self._other: Callable[[dict[str, Any]], Adapter] | None = None
+        self._others: list[Adapter] = []
+        self._setup: dict[str, Any] = {}
+        self._overwrite: Any = None
+        """An output that the caller writes into, as soon as it has been given."""
         self._first: dict[tuple[str, str], Any] = {}
         self._lent: list[tuple[NDArray[Any], bytes]] = []
         """The arrays that the layer was given, and what was in them."""
@@ -53,6 +58,9 @@ class Worker:
             "look_again": self._look_again,
             "other_layer": self._other_layer,
             "set_parameters": self._set_parameters,
+            "descend": self._descend,
+            "reload": self._reload,
+            "set_momentum": self._set_momentum,
         }
 
     @property
@@ -65,6 +73,9 @@ class Worker:
         call, operation = called(request.op), self._operations[request.op]
         failure: Failure = "raised"
         try:
+            if self._overwrite is not None and self._layer is not None:
+                self._overwrite, out = None, self._overwrite
+                self._layer.overwrite(out)
             return operation(request)
         except loading.LoadError as error:
             failure, text = "unusable", str(error)
@@ -105,9 +116,10 @@ class Worker:
         self._layer = None
         spec = self._parts[request.options["part"]]
         setup = {**request.options["setup"], **request.arrays}
-        self._other = lambda: runtimes.construct(spec, self._names, _unlike(setup))
+        self._other = lambda own: runtimes.construct(spec, self._names, _unlike(setup) | own)
         self._layer = runtimes.construct(spec, self._names, setup)
-        self._first, self._lent = {}, []
+        self._first, self._lent, self._others, self._setup = {}, [], [], setup
+        self._overwrite = None
         return Reply()
 
     def _current(self) -> Adapter:
@@ -116,12 +128,20 @@ class Worker:
         return self._layer
 
     def _forward(self, request: Request) -> Reply:
-        layer, mode = self._current(), request.op
+        layer, mode, options = self._current(), request.op, request.options
+        layer.prepare(request.arrays["x"].dtype)
         before = layer.parameters()
-        x = self._lend(request.arrays["x"])
-        call = layer.train if mode == "train" else layer.infer
-        out = call(x, differentiable=bool(request.options.get("differentiable")))
+        x = self._lend(laid(request.arrays["x"], options.get("layout", "C")))
+        differentiable = bool(options.get("differentiable"))
+        if mode == "train":
+            frozen = bool(options.get("frozen"))
+            for _ in range(options.get("times", 1)):
+                out = layer.train(x, differentiable=differentiable, frozen=frozen)
+        else:
+            out = layer.infer(x, differentiable=differentiable)
         arrays = {"out": plain("the output", out)}
+        if options.get("overwritten"):
+            self._overwrite = out
         edited = self._edited(before)
         try:
             found, problems = _collected(layer.statistics())
@@ -137,7 +157,8 @@ class Worker:
         A caller who trains on one batch again passes the same array, not a copy.
         """
         content = x.tobytes()
-        for array, lent in self._lent:
+        usual = x.flags.c_contiguous and x.flags.writeable
+        for array, lent in self._lent if usual else ():
             alike = lent == content and (array.shape, array.dtype) == (x.shape, x.dtype)
             if alike and array.tobytes() == content:
                 x = array
@@ -148,11 +169,13 @@ class Worker:
     def _differentiate(self, request: Request) -> Reply:
         layer = self._current()
         before = layer.parameters()
-        grad = request.arrays["grad"]
+        grad = laid(request.arrays["grad"], request.options.get("layout", "C"))
         self._lent.append((grad, grad.tobytes()))
         trained = request.op == "backward"
         gradients = (layer.backward if trained else layer.infer_backward)(grad)
-        for name in GRADIENTS:
+        if request.options.get("frozen"):
+            del gradients["dz"]
+        for name in gradients:
             self._first.setdefault(("backward", name), gradients[name])
         arrays, problems = _collected(gradients)
         return Reply(arrays, problems, self._edited(before))
@@ -193,12 +216,35 @@ class Worker:
     def _other_layer(self, request: Request) -> Reply:
         if self._other is None:
             raise Absent("there is no layer")
-        other, arrays = self._other(), request.arrays
+        arrays = request.arrays
+        features = arrays["x"].shape[1]
+        other = self._other({"features": features})
+        other.prepare(arrays["x"].dtype)
+        self._others.append(other)
+        if "gamma" in arrays:
+            other.set_parameters(arrays["gamma"], arrays["beta"], in_place=False)
         other.train(arrays["x"], differentiable="grad" in arrays)
         if "grad" in arrays:
             other.backward(arrays["grad"])
         if "probe" in arrays:
             other.infer(arrays["probe"], differentiable=False)
+        if "gamma" in arrays:
+            # An optimiser moves the parameters that it finds there; a new layer has its own.
+            fresh = self._other({"features": features})
+            fresh.prepare(arrays["x"].dtype)
+            self._others.append(fresh)
+            fresh.set_parameters(arrays["gamma"] - 1, arrays["beta"] + 1, in_place=True)
+        return Reply()
+
+    def _descend(self, request: Request) -> Reply:
+        return Reply(*_collected(self._current().descend()))
+
+    def _reload(self, request: Request) -> Reply:
+        self._current().reload(self._setup)
+        return Reply()
+
+    def _set_momentum(self, request: Request) -> Reply:
+        self._current().set_momentum(request.options["momentum"])
         return Reply()
 
     def _set_parameters(self, request: Request) -> Reply:
@@ -221,9 +267,28 @@ def _collected(values: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[st
     return arrays, problems
 
 
+def laid(array: NDArray[Any], layout: str) -> NDArray[Any]:
+    """Return the same numbers, laid otherwise in memory."""
+    if layout == "fortran":
+        return np.asfortranarray(array)
+    if layout == "swapped":
+        return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if layout == "reversed":
+        return np.ascontiguousarray(array[::-1])[::-1]
+    if layout == "strided":
+        wider = np.empty((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+        wider[...] = np.nan
+        wider[..., ::2] = array
+        return wider[..., ::2]
+    if layout == "read-only":
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
 def _unlike(setup: dict[str, Any]) -> dict[str, Any]:
-    """Return another layer's setup: what is set on it has another value."""
-    other = dict(setup)
+    """Return another layer's setup: what is set on it has another value, and no array is."""
+    other = {name: value for name, value in setup.items() if not isinstance(value, np.ndarray)}
     if setup.get("eps") is not None:
         other["eps"] = 4 * setup["eps"] + 1
     if setup.get("momentum") is not None:

@@ -94,13 +94,20 @@ class ClassInterface(_Table):
             "inference_gradient": self.kind == "module" or bool(self.inference_backward),
             "cumulative_average": self.cumulative != "no",
             "population": bool(self.population),
+            "state_dict": self.kind == "module",
+            "frozen_input": self.kind == "module",
+            "changed_momentum": self.kind == "module",
         }
         return frozenset(name for name, offered in has.items() if offered)
 
     @property
     def may_refuse(self) -> frozenset[Capability]:
         """What of it an implementation may do without."""
-        return frozenset({"cumulative_average"} if self.cumulative == "optional" else ())
+        optional: dict[Capability, bool] = {
+            "cumulative_average": self.cumulative == "optional",
+            "changed_momentum": self.kind == "module",
+        }
+        return frozenset(name for name, refused in optional.items() if refused)
 
 
 class FunctionInterface(_Table):

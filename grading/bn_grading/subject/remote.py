@@ -165,10 +165,17 @@ def requests(
     found = [_construct(scenario, part, spatial_axes, convention)]
     for operation in (each for operations in scenario.operations for each in operations):
         if operation.name not in refused:
-            found.append(messages.Request(operation.name, operation.options, operation.arrays))
+            found.append(_request(operation, convention))
         elif not operation.goes_on:
             break
     return found
+
+
+def _request(operation: Operation, convention: Convention) -> messages.Request:
+    options = dict(operation.options)
+    if "decay" in options:
+        options["momentum"] = convention.momentum_for(float(options.pop("decay")))
+    return messages.Request(operation.name, options, operation.arrays)
 
 
 def _construct(

@@ -56,6 +56,8 @@ class Case:
     """What inference is asked about."""
     pinned: bool = False
     """Whether it was chosen, not drawn."""
+    asked_by: tuple[str, ...] | None = None
+    """The properties that it was chosen for, by id; None: all that are asked often."""
 
     @property
     def features(self) -> int:

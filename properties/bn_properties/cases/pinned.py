@@ -116,6 +116,75 @@ def _folded(space: tuple[int, ...]) -> Case:
     return replace(case, x=case.x + away, probe=case.probe + away, eps=1e-3)
 
 
+AGREEMENT = (
+    "training.agreement",
+    "backward.input_gradient",
+    "backward.gamma_gradient",
+    "backward.beta_gradient",
+    "inference.affine_fold",
+)
+"""What large cases are for: three calls each."""
+LIFE = (
+    "training.defaults",
+    "inference.fresh_layer",
+    "inference.gradient",
+    "running.any_order",
+    "running.cumulative_average",
+    "running.changed_momentum",
+    "running.evaluated_first",
+    "running.full_and_no_memory",
+    "running.initial_values",
+    "backward.descent",
+    "backward.frozen_input",
+    "hygiene.any_layout",
+    "hygiene.cache_kept",
+    "hygiene.current_parameters",
+    "hygiene.latest_forward",
+    "hygiene.layers_independent",
+    "hygiene.output_kept",
+    "hygiene.output_overwritten",
+    "hygiene.repeatable",
+    "hygiene.state_saved",
+)
+"""What is seldom asked of drawn cases, and must not depend on which those are."""
+
+
+def _large(rows: int, features: int, space: tuple[int, ...], dtype: Any = np.float64) -> Case:
+    """Return a case of so many values a feature, with an inference on as many again."""
+    return replace(_case((rows, features, *space), dtype), asked_by=AGREEMENT)
+
+
+def _many_features(space: tuple[int, ...]) -> Case:
+    return _large(4, 515, tuple(1 for _ in space))
+
+
+def _many_rows(space: tuple[int, ...]) -> Case:
+    case = _large(1031, 3, tuple(1 for _ in space))
+    return replace(case, probe=np.resize(case.x[::-1] * 2, (10_007, *case.x.shape[1:])))
+
+
+def _many_of_both(space: tuple[int, ...]) -> Case:
+    return _large(131, 67, tuple(1 for _ in space), np.float32)
+
+
+def _images(space: tuple[int, ...]) -> Case:
+    sizes = ((65,), (33, 37), (9, 11, 13))[len(space) - 1] if space else ()
+    return _large(3, 5, sizes, np.float32)
+
+
+def _lived(space: tuple[int, ...]) -> Case:
+    return replace(_case((4, 3, *space)), asked_by=LIFE)
+
+
+def _lived_single(space: tuple[int, ...]) -> Case:
+    return replace(_case((5, 2, *space), np.float32), asked_by=LIFE)
+
+
+def _lasting(space: tuple[int, ...]) -> Case:
+    case = _case((3, 2, *(1 for _ in space)))
+    return replace(case, decay=1 - 2.0**-10, asked_by=("running.thousand_steps",))
+
+
 PINNED: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
     "more instances than a loop was tried on, and one so far off that |u| is past 30": _tall,
     "more features than a loop was tried on, in whole vector lanes; larger images": _wide,
@@ -128,6 +197,13 @@ PINNED: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
     "an upstream gradient far below 1": _flat,
     "a running mean opposite to the batch's: old + (1−k)(new − old) cancels": _opposed,
     "a mean large beside the spread: z·a + b cancels": _folded,
+    "hundreds of features": _many_features,
+    "a thousand instances, and inference on ten thousand": _many_rows,
+    "blocks with a remainder in both directions": _many_of_both,
+    "images as large as real ones": _images,
+    "a layer's whole life, in plain numbers": _lived,
+    "the same in float32, in which modules are made": _lived_single,
+    "a thousand steps": _lasting,
 }
 """What each example is there for, and the case for given axes behind (N, C)."""
 

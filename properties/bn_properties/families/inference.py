@@ -129,7 +129,7 @@ def fresh(case: Case) -> Scenario:
     equation=r"\hat z = \gamma\,\frac{z - M_0}{\sqrt{V_0+\epsilon}} + \beta",
     source="each course's convention for the initial statistics",
     presupposes=("inference.affine_fold",),
-    stride=10,
+    stride=20,
 )
 def fresh_layer(case: Case, ask: Ask) -> Iterator[Check]:
     """A layer that has never trained infers with the initial statistics, and does not fail."""
@@ -233,7 +233,7 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
     source=IOFFE + ", differentiated with μ and σ² held fixed",
     presupposes=("inference.affine_fold", "inference.after_training"),
-    stride=10,
+    stride=25,
     needs="inference_gradient",
 )
 def gradient(case: Case, ask: Ask) -> Iterator[Check]:

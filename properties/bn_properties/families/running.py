@@ -112,7 +112,7 @@ def _many_steps(case: Case) -> Scenario:
     equation=r"M_0,\ V_0",
     source="each course's convention",
     presupposes=("inference.no_state_change",),
-    stride=10,
+    stride=20,
 )
 def initial_values(case: Case, ask: Ask) -> Iterator[Check]:
     """A fresh layer's running statistics are the initial ones that the course asks for."""
@@ -135,7 +135,7 @@ def _with_decay(case: Case, decay: float) -> Scenario:
     equation=r"k = 1: M \leftarrow M \qquad k = 0: M \leftarrow \mu_B",
     source="the recurrence at its two ends",
     presupposes=RECURRENCES,
-    stride=10,
+    stride=25,
     about="momentum_ends",
 )
 def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
@@ -152,7 +152,7 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"M_n = \frac1n\sum_{t=1}^n \mu_t, \quad V_n = \frac1n\sum_{t=1}^n V_t",
     source="the recurrence with k = 1 − 1/t at batch t (PyTorch: momentum=None)",
     presupposes=RECURRENCES,
-    stride=20,
+    stride=50,
     needs="cumulative_average",
 )
 def cumulative_average(case: Case, ask: Ask) -> Iterator[Check]:
@@ -181,7 +181,7 @@ def _each_step(scenario: Scenario, ask: Ask, how: str = "") -> Iterator[Check]:
     equation=r"(M, V) \text{ after any order of training and inference steps}",
     source="the recurrence, which inference does not enter",
     presupposes=(*RECURRENCES, "inference.affine_fold", "inference.no_state_change"),
-    stride=20,
+    stride=34,
 )
 def any_order(case: Case, ask: Ask) -> Iterator[Check]:
     """In any order of training and inference steps, the statistics follow the training steps

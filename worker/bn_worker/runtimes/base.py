@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker.results import Absent
@@ -22,8 +23,10 @@ class Adapter(ABC):
     """
 
     @abstractmethod
-    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
-        """Forward in training mode; `differentiable` where a backward will follow."""
+    def train(self, x: NDArray[Any], *, differentiable: bool, frozen: bool = False) -> Any:
+        """Forward in training mode; `differentiable` where a backward will follow, `frozen` where
+        it is not for the input's gradient.
+        """
 
     @abstractmethod
     def backward(self, grad: NDArray[Any]) -> Arrays:
@@ -36,6 +39,12 @@ class Adapter(ABC):
     @abstractmethod
     def statistics(self) -> Arrays:
         """Return running_mean and running_var."""
+
+    @abstractmethod
+    def descend(self) -> Arrays:
+        """Subtract the latest dgamma and dbeta from gamma and beta, in place, as an optimiser does;
+        return by how much each has changed.
+        """
 
     @abstractmethod
     def parameters(self) -> dict[str, bytes]:
@@ -52,6 +61,22 @@ class Adapter(ABC):
     def population(self, batches: list[NDArray[Any]]) -> Any:
         """Return the population's mean and variance."""
         raise Absent("nothing gives population statistics")
+
+    def prepare(self, dtype: np.dtype[Any]) -> None:  # noqa: B027 (most need nothing)
+        """Make ready for inputs of a dtype, before it is looked at what a call changes."""
+
+    def reload(self, setup: dict[str, Any]) -> None:
+        """Save the state, and go on with another layer of this setup that has loaded it."""
+        raise Absent("nothing saves its state")
+
+    def set_momentum(self, momentum: float | None) -> None:
+        """Set another momentum after construction."""
+        raise Absent("nothing changes its momentum")
+
+    def overwrite(self, out: Any) -> None:
+        """Write into an output that the layer has returned, as a caller may."""
+        if isinstance(out, np.ndarray) and out.flags.writeable:
+            out[...] = 0
 
     def held(self, name: str) -> Any:
         """Return the dgamma or dbeta that the layer holds now; None where it holds none."""

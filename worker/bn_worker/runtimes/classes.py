@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bn_worker.results import Absent
+from bn_worker.results import Absent, UnusableResult
 from bn_worker.runtimes.base import Adapter, Arrays, Spec
 from bn_worker.runtimes.making import make
 
@@ -22,6 +22,7 @@ class ClassAdapter(Adapter):
         self._spec = spec
         self._object = make(spec, names, setup)
         self._bare = bool(setup.get("bare"))
+        self._inferred = False
         features = setup["features"]
         self._shape = (1, features) + (1,) * setup["spatial_axes"]
         if setup.get("eps") is not None:
@@ -53,9 +54,16 @@ class ClassAdapter(Adapter):
         fits = isinstance(current, np.ndarray) and current.size == value.size
         shape = current.shape if fits else self._shape
         setattr(self._object, name, value.astype(np.float64).reshape(shape))
+        took = getattr(self._object, name, None)
+        if isinstance(took, np.ndarray) and took.size == value.size:
+            same = np.array_equal(took.reshape(-1), value.reshape(-1), equal_nan=True)
+            if not same:
+                raise UnusableResult(f"{name} was set to another value, and reads as it did before")
 
-    def _forward(self, x: NDArray[Any], *, inference: bool) -> Any:
-        method = self._method(self._spec["forward"])
+    def _forward(
+        self, x: NDArray[Any], *, inference: bool, options: list[str] | None = None
+    ) -> Any:
+        method = self._method(options or self._spec["forward"])
         modes = _possible_modes(getattr(method, "__func__", method), self._spec)
         if not modes and inference:
             raise Absent("forward takes no argument for inference mode")
@@ -76,13 +84,28 @@ class ClassAdapter(Adapter):
                 return method
         raise Absent(f"the class has no method {' or '.join(options)}")
 
-    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool, frozen: bool = False) -> Any:
         """Forward in training mode."""
         return self._forward(x, inference=False)
 
     def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
-        """Forward in inference mode."""
-        return self._forward(x, inference=True)
+        """Forward in inference mode; once, by all the names that the course calls it by.
+
+        Raises:
+            UnusableResult: they give different outputs.
+        """
+        out = self._forward(x, inference=True)
+        if not self._inferred:
+            self._inferred, kept = True, np.array(out, copy=True)
+            for name in self._spec["forward"][1:]:
+                own = vars(type(self._object)).get(name)
+                if own is None or own is vars(type(self._object)).get(self._spec["forward"][0]):
+                    continue
+                again = self._forward(x, inference=True, options=[name])
+                if not np.array_equal(np.asarray(again), kept, equal_nan=kept.dtype.kind == "f"):
+                    first = self._spec["forward"][0]
+                    raise UnusableResult(f"{name} gives another output than {first} at inference")
+        return out
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Call backward, then read the parameters' gradients."""
@@ -119,6 +142,19 @@ class ClassAdapter(Adapter):
             return False
         current[...] = value.reshape(current.shape)
         return bool(np.array_equal(self._read(role), current))
+
+    def descend(self) -> Arrays:
+        """Subtract each gradient from its parameter, in place."""
+        moved = {}
+        for role in ("gamma", "beta"):
+            value, gradient = self._read(role), self._read(f"d{role}")
+            if value is None or gradient is None:
+                raise Absent(f"there is no {role}, or no gradient of it")
+            before = np.array(value, np.float64)
+            value -= gradient
+            setattr(self._object, self._name(role), value)
+            moved[f"d{role}"] = before - np.asarray(self._read(role), np.float64)
+        return moved
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of the parameters, where they are arrays."""

@@ -29,6 +29,7 @@ class FunctionAdapter(Adapter):
                     value.astype(np.float64) if isinstance(value, np.ndarray) else value
                 )
         self._cache: Any = None
+        self._latest: tuple[Any, Any] = (0.0, 0.0)
         self._trained = False
 
     @staticmethod
@@ -55,7 +56,7 @@ class FunctionAdapter(Adapter):
             self._cache, self._trained = cache, True
         return out
 
-    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool, frozen: bool = False) -> Any:
         """Forward in training mode; keeps the cache."""
         return self._forward(x, self._spec["train_mode"])
 
@@ -75,7 +76,16 @@ class FunctionAdapter(Adapter):
         if not isinstance(result, tuple | list) or len(result) != 3:
             raise UnusableResult(f"{self._spec['backward']} should return three: dx, dgamma, dbeta")
         dz, dgamma, dbeta = result
+        self._latest = dgamma, dbeta
         return {"dz": dz, "dgamma": dgamma, "dbeta": dbeta}
+
+    def descend(self) -> Arrays:
+        """Subtract each gradient from the array that is passed in, in place."""
+        before = self._gamma.copy(), self._beta.copy()
+        dgamma, dbeta = self._latest
+        self._gamma -= dgamma
+        self._beta -= dbeta
+        return {"dgamma": before[0] - self._gamma, "dbeta": before[1] - self._beta}
 
     def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Pass others from now on, or the same arrays with other numbers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -27,32 +28,58 @@ class ModuleAdapter(Adapter):
     """A module with torch's names: weight, bias, running_mean, running_var."""
 
     def __init__(self, spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> None:
-        """Construct the module in float64 and copy the setup's arrays in."""
-        self._spec = spec
-        self._module = make(spec, names, setup).double()
-        for role in ("running_mean", "running_var"):
-            tensor = self._tensor(role)
-            if isinstance(tensor, torch.Tensor) and tensor.dtype != torch.float64:
-                # A plain attribute is out of .double()'s reach.
-                setattr(self._module, self._attribute(role), tensor.double())
-        for role in ("gamma", "beta", "running_mean", "running_var"):
-            if setup.get(role) is not None:
-                self._copy(role, setup[role])
+        """Construct the module; what the setup gives is copied in when its dtype is known."""
+        self._spec, self._names, self._setup = spec, names, setup
+        self._module = make(spec, names, setup)
+        self._dtype: torch.dtype | None = None
         self._container = torch.nn.Sequential(self._module)
         """Modules are set to a mode by what contains them."""
         self._steps_alone = 0
         self._trained: _Pass | None = None
         self._inferred: _Pass | None = None
+        for role in ("gamma", "beta", "running_mean", "running_var"):
+            if setup.get(role) is not None and self._tensor(role) is None:
+                raise Absent(f"the module has no {self._attribute(role)}")
+
+    def prepare(self, dtype: np.dtype[Any]) -> None:
+        """Convert the module where inputs are of another dtype than float32."""
+        self._settle(torch.float64 if dtype == np.float64 else torch.float32)
+
+    def _settle(self, dtype: torch.dtype) -> None:
+        """Make ready for inputs of a dtype, at the first one; a module is made for float32.
+
+        For that, nothing is converted: converting reallocates what the module holds, and so would
+        hide what it shares with others, or holds in the wrong type.
+        """
+        if self._dtype == dtype:
+            return
+        first, self._dtype = self._dtype is None, dtype
+        if dtype != torch.float32 or not first:
+            self._module.to(dtype)
+            for role in ("running_mean", "running_var"):
+                tensor = self._tensor(role)
+                if isinstance(tensor, torch.Tensor) and tensor.dtype != dtype:
+                    # A plain attribute is out of .to()'s reach.
+                    setattr(self._module, self._attribute(role), tensor.to(dtype))
+        if first:
+            for role in ("gamma", "beta", "running_mean", "running_var"):
+                if self._setup.get(role) is not None:
+                    self._copy(role, self._setup[role])
 
     def _copy(self, role: str, value: NDArray[Any]) -> None:
         tensor = self._tensor(role)
         if tensor is None:
             raise Absent(f"the module has no {self._attribute(role)}")
+        wanted = torch.from_numpy(value.reshape(tuple(tensor.shape))).to(tensor.dtype)
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(value.reshape(tuple(tensor.shape))))
+            tensor.copy_(wanted)
+        if not torch.equal(self._tensor(role), wanted):
+            name = self._attribute(role)
+            raise UnusableResult(f"{name} was set to another value, and reads as it did before")
 
     def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Copy other parameters in, as torch's optimisers do: in place."""
+        self._settle(self._dtype or torch.float32)
         self._copy("gamma", gamma)
         self._copy("beta", beta)
 
@@ -64,8 +91,7 @@ class ModuleAdapter(Adapter):
         return getattr(self._module, self._attribute(role), None)
 
     def _forward(self, x: NDArray[Any], *, grad: bool) -> _Pass:
-        tensor = torch.from_numpy(x)
-        self._module.to(tensor.dtype)
+        tensor = _as_tensor(x)
         out = self._module(tensor.requires_grad_(grad))
         if out is None:
             raise Absent("forward returns None")
@@ -75,7 +101,7 @@ class ModuleAdapter(Adapter):
             )
         return _Pass(tensor, out)
 
-    def train(self, x: NDArray[Any], *, differentiable: bool) -> Any:
+    def train(self, x: NDArray[Any], *, differentiable: bool, frozen: bool = False) -> Any:
         """Forward in training mode; when nothing is differentiated, every second time without a
         graph.
         """
@@ -84,7 +110,7 @@ class ModuleAdapter(Adapter):
         self._steps_alone += not differentiable
         grad = differentiable or self._steps_alone % 2 == 1
         with torch.set_grad_enabled(grad):
-            self._trained = self._forward(x, grad=grad)
+            self._trained = self._forward(x, grad=grad and not frozen)
         out = self._trained.out
         if out.dtype != self._trained.x.dtype:
             raise UnusableResult(
@@ -122,8 +148,8 @@ class ModuleAdapter(Adapter):
         # Gradients add up in .grad, which the caller clears.
         self._module.zero_grad(set_to_none=True)
         latest.x.grad = None
-        latest.out.backward(torch.from_numpy(grad).to(latest.out.dtype))
-        if latest.x.grad is None:
+        latest.out.backward(_as_tensor(grad).to(latest.out.dtype))
+        if latest.x.grad is None and latest.x.requires_grad:
             raise UnusableResult(f"the input gets no gradient in {mode} mode")
         return {
             "dz": self._numpy(latest.x.grad),
@@ -146,7 +172,48 @@ class ModuleAdapter(Adapter):
                     else "is not detached: it keeps the graph of every batch"
                 )
                 raise UnusableResult(f"{name} {what}")
+        self._settle(self._dtype or torch.float32)
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
+
+    def descend(self) -> Arrays:
+        """Take a step of gradient descent at a rate of one, as torch's optimisers do."""
+        before = {name: self._numpy(self._tensor(name)) for name in ("gamma", "beta")}
+        with torch.no_grad():
+            for parameter in self._module.parameters():
+                if parameter.grad is not None:
+                    parameter.sub_(parameter.grad)
+        moved: Arrays = {}
+        for name, old in before.items():
+            new = self._numpy(self._tensor(name))
+            moved[f"d{name}"] = None if old is None or new is None else old - new
+        return moved
+
+    def reload(self, setup: dict[str, Any]) -> None:
+        """Go on with a module of the same setup that has loaded this one's state_dict."""
+        state = self._module.state_dict()
+        dtype = self._dtype or torch.float32
+        fresh = make(self._spec, self._names, setup)
+        if dtype != torch.float32:
+            fresh.to(dtype)
+        fresh.load_state_dict(state)
+        self._module, self._container = fresh, torch.nn.Sequential(fresh)
+
+    def set_momentum(self, momentum: float | None) -> None:
+        """Set the attribute.
+
+        Raises:
+            Absent: there is none, or it is not the momentum that the module was made with.
+        """
+        own = getattr(self._module, "momentum", None)
+        if own is None or own != self._setup.get("momentum"):
+            raise Absent("the module keeps no attribute momentum")
+        self._module.momentum = momentum
+
+    def overwrite(self, out: Any) -> None:
+        """Write into the latest output, as an activation in place does."""
+        assert self._trained is not None
+        with torch.no_grad():
+            self._trained.out.detach().zero_()
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of weight and bias, in float64: a forward may convert the module."""
@@ -163,3 +230,10 @@ class ModuleAdapter(Adapter):
             return None
         array: NDArray[Any] = tensor.detach().numpy().copy()
         return array
+
+
+def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Return an array as a tensor that lies in memory as it does, where a tensor can."""
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)

@@ -20,7 +20,8 @@ class Trace:
     """Everything that a step may look at; each step fills in its own quantity.
 
     Rows have shape (B, C); statistics and parameters (C,). What comes later in the computation
-    than the step at hand still holds the previous pass's values, or is missing.
+    than the step at hand still holds the previous pass's values, or is missing. Until a batch has
+    been seen, the mean is 0 and the variance 1.
     """
 
     gamma: Array
@@ -33,8 +34,8 @@ class Trace:
     x: Array = field(default_factory=lambda: np.zeros((0, 0)))
     """The input in its own shape."""
     z: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    mean: Array = field(default_factory=lambda: np.zeros(0))
-    var: Array = field(default_factory=lambda: np.zeros(0))
+    mean: Array = field(default_factory=lambda: np.zeros(1))
+    var: Array = field(default_factory=lambda: np.ones(1))
     s: Array = field(default_factory=lambda: np.zeros(0))
     """The denominator, √(σ²+ε)."""
     u: Array = field(default_factory=lambda: np.zeros((0, 0)))
@@ -47,8 +48,8 @@ class Trace:
     dmean: Array = field(default_factory=lambda: np.zeros(0))
     result: Array = field(default_factory=lambda: np.zeros((0, 0)))
     """The rows that are to be given the input's shape."""
-    trained: Array | None = None
-    """The rows of the latest training batch."""
+    trained: Array = field(default_factory=lambda: np.zeros((1, 1)))
+    """The rows of the latest training batch; a zero until there is one."""
     steps_taken: int = 0
     """How many training batches there were, this one included."""
     cumulative: bool = False
@@ -60,6 +61,25 @@ class Trace:
     def n(self) -> int:
         """B, the number of rows."""
         return len(self.z)
+
+    @property
+    def less_one(self) -> int:
+        """B−1, or 1 for a single value."""
+        return max(self.n - 1, 1)
+
+    @property
+    def bessel(self) -> float:
+        """B/(B−1), or 1 for a single value."""
+        return self.n / self.less_one
+
+    @property
+    def centred(self) -> Array:
+        """z − μ_B."""
+        return self.z - self.mean
+
+    def blend(self, old: Array, new: Array) -> Array:
+        """Return the exponential average of the old value and the new."""
+        return self.decay * old + (1 - self.decay) * new
 
 
 Step = Callable[[Trace], object]
@@ -95,27 +115,25 @@ StepName = Literal[
 
 def batch_var(t: Trace) -> Array:
     """Return the batch variance that enters the running average under the convention."""
-    if t.convention.running_variance == "unbiased" and t.n > 1:
-        return t.var * (t.n / (t.n - 1))
-    return t.var
+    return t.var * t.bessel if t.convention.running_variance == "unbiased" else t.var
 
 
 STEPS: Mapping[StepName, Step] = {
     "rows": lambda t: to_rows(t.x),
     "restore": lambda t: from_rows(t.result, t.x.shape),
     "mean": lambda t: t.z.mean(axis=0),
-    "var": lambda t: ((t.z - t.mean) ** 2).mean(axis=0),
+    "var": lambda t: (t.centred**2).mean(axis=0),
     "s": lambda t: np.sqrt(t.var + t.eps),
-    "u": lambda t: (t.z - t.mean) / t.s,
+    "u": lambda t: t.centred / t.s,
     "y": lambda t: t.gamma * t.u + t.beta,
     "dgamma": lambda t: (t.g * t.u).sum(axis=0),
     "dbeta": lambda t: t.g.sum(axis=0),
     "du": lambda t: t.gamma * t.g,
-    "dvar": lambda t: -0.5 * (t.du * (t.z - t.mean)).sum(axis=0) / t.s / t.s / t.s,
+    "dvar": lambda t: -0.5 * (t.du * t.centred).sum(axis=0) / t.s / t.s / t.s,
     "dmean": lambda t: -(t.du / t.s).sum(axis=0),
-    "dz": lambda t: t.du / t.s + t.dvar * 2 * (t.z - t.mean) / t.n + t.dmean / t.n,
-    "next_mean": lambda t: t.decay * t.running_mean + (1 - t.decay) * t.mean,
-    "next_var": lambda t: t.decay * t.running_var + (1 - t.decay) * batch_var(t),
+    "dz": lambda t: t.du / t.s + t.dvar * 2 * t.centred / t.n + t.dmean / t.n,
+    "next_mean": lambda t: t.blend(t.running_mean, t.mean),
+    "next_var": lambda t: t.blend(t.running_var, batch_var(t)),
     "infer_s": lambda t: np.sqrt(t.running_var + t.eps),
     "infer": lambda t: t.gamma * ((t.z - t.running_mean) / t.s) + t.beta,
     "after_infer": lambda t: None,

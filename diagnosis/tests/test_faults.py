@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from bn_diagnosis.faults import BY_ID, FAULTS, Fault
+from bn_diagnosis.faults.combining import in_parameters
 from bn_diagnosis.faults.fault import fault
 from bn_diagnosis.faults.statements import STATEMENTS
 from bn_diagnosis.formulas import STEPS, Step, StepName, Trace
@@ -203,15 +204,44 @@ def test_every_step_has_its_name_and_its_statement() -> None:
 def test_a_misspelt_step_is_refused() -> None:
     """It would never be taken: a mistake in it would be none, without a word."""
     with pytest.raises(ValueError, match=r"fault misspelt: no such step: dgama; there are rows, "):
-        fault("misspelt", {"dgama": lambda t: t.g})("", "", "")  # type: ignore[dict-item] # so named
+        fault("misspelt", dgama=lambda t: t.g)("")("")
     with pytest.raises(ValueError, match="no such step: dgama"):
         reference_layer({"dgama": lambda t: t.g}, CMU_HW1P1, Setup(1))
+
+
+def test_a_fault_is_told_in_a_paragraph_whose_first_sentence_is_its_title() -> None:
+    """How the words are broken into lines is nobody's business."""
+    told = fault("told", dgamma=lambda t: t.g)("")("""dγ is G. The sum
+        is missing. Add it.""")
+    assert (told.title, told.explanation) == ("dγ is G", "The sum is missing. Add it.")
+
+
+def test_an_equation_that_begins_with_its_sign_is_said_of_the_first_step() -> None:
+    """One with a left side stays as it is, and the right one is the step's, if none is given."""
+    made = fault("equated", y=lambda t: t.u, u=lambda t: t.z)("= u_i")("")
+    assert (made.wrong, made.right) == (r"\hat z_i = u_i", r"\hat z_i = \gamma u_i+\beta")
+    moved = fault("equated", next_mean=lambda t: t.mean)(r"\leftarrow \mu_B", "M = 1")("")
+    assert (moved.wrong, moved.right) == (r"M \leftarrow \mu_B", "M = 1")
+
+
+def test_a_mistake_in_dgamma_serves_for_dbeta_without_its_u() -> None:
+    """The equation and the words of γ are said of β, and of both what is said of both."""
+    form = "= G_i u_i + G_{ic} u_{ic}"
+    of_gamma, of_beta, of_both = in_parameters("doubled", lambda t, each: 2 * each, form)("""dγ is
+        doubled. Each γ is one.
+
+        dγ and dβ are doubled. Each is one.""")
+    assert of_beta.wrong.endswith(r"\partial\beta} = G_i + G_{ic}")
+    assert (of_gamma.title, of_beta.title) == ("dγ is doubled", "dβ is doubled")
+    assert (of_beta.explanation, of_both.explanation) == ("Each β is one.", "Each is one.")
+    assert of_both.wrong == rf"{of_gamma.wrong}, \quad {of_beta.wrong}"
+    assert {**of_gamma.replaces, **of_beta.replaces} == of_both.replaces
 
 
 def test_an_unknown_property_is_refused() -> None:
     """A fault names the property that must reject it."""
     with pytest.raises(ValueError, match=r"fault unkilled: no such property: backward\.gamma"):
-        fault("unkilled", {"dgamma": lambda t: t.g})("", "", "", killed_by="backward.gamma")
+        fault("unkilled", dgamma=lambda t: t.g)("", killed_by="backward.gamma")("")
 
 
 @pytest.mark.parametrize("each", FAULTS, ids=lambda each: each.id)

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from bn_diagnosis.faults import (
-    backward,
-    closed_form,
-    convention,
-    divisors,
-    epsilon,
-    inference,
-    parameters,
-    population,
-    running,
-    spatial,
-    training,
-)
+from bn_diagnosis.faults import backward, inference, running, spatial, training
 from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.faults.statements import Family
 
@@ -22,16 +10,11 @@ __all__ = ["BY_ID", "FAULTS", "Family", "Fault"]
 
 FAULTS: tuple[Fault, ...] = (
     *training.FAULTS,
-    *epsilon.FAULTS,
-    *parameters.FAULTS,
     *backward.FAULTS,
-    *divisors.FAULTS,
-    *closed_form.FAULTS,
     *inference.FAULTS,
     *running.FAULTS,
-    *population.FAULTS,
     *spatial.FAULTS,
-    *convention.FAULTS,
+    *running.CONVENTIONS,
 )
 """All of them."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from bn_properties.catalogue import BY_ID as PROPERTIES
 
@@ -47,54 +48,16 @@ class Fault:
             raise ValueError(f"fault {self.id}: no such property: {self.killed_by}")
 
 
-_UNKNOWN = Statement("", "training.agreement")
-"""Of a step that there is not; the fault refuses it."""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """What is done; called with what is said about it, it gives the fault."""
-
-    id: str
-    replaces: Mapping[StepName, Step]
-    kind: Kind
-
-    def __call__(
-        self,
-        title: str,
-        wrong: str,
-        explanation: str,
-        *,
-        right: str | None = None,
-        anchor: str | None = None,
-        killed_by: str | None = None,
-    ) -> Fault:
-        """Return the fault; what neither it nor its kind says is said of its first step.
-
-        Raises:
-            ValueError: there is no such step, or no such property.
-        """
-        kind, default = self.kind, STATEMENTS.get(next(iter(self.replaces)), _UNKNOWN)
-        own = killed_by or kind.killed_by or default.killed_by
-        return Fault(
-            id=self.id,
-            replaces=self.replaces,
-            title=title,
-            wrong=wrong,
-            right=right or kind.right or default.equation,
-            explanation=explanation,
-            family=kind.family or family_of(own),
-            anchor=anchor or kind.anchor or default.anchor,
-            killed_by=own,
-        )
+Told = Callable[[str], Fault]
+"""A mistake and its equations; called with the words, it gives the fault."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """What mistakes of one kind share. Called with an id and the mistaken steps: a mistake.
 
-    So a fault is written `fault("id", {"step": formula})("title", "wrong equation", "why")`: first
-    what is done, then what is told.
+    So a fault is written `fault("id", step=formula)("= equation")("title. Explanation.")`: first
+    what is done, then the equation that it amounts to, then the words.
     """
 
     family: Family | None = None
@@ -102,14 +65,49 @@ class Kind:
     anchor: str | None = None
     killed_by: str | None = None
 
-    def __call__(
-        self,
-        id: str,
-        replaces: Mapping[StepName, Step],
-    ) -> Mistake:
-        """Return what is done, still without words."""
-        return Mistake(id, replaces, self)
+    def __call__(self, id: str, /, **steps: Step) -> Mistake:
+        """Return what is done, still without an equation and words."""
+        return Mistake(self, id, cast(Mapping[StepName, Step], steps))
 
 
 fault = Kind()
 """A mistake of no special kind."""
+
+
+def note(item: int) -> Kind:
+    """Return the mistakes that an item of docs/derivation.md settles."""
+    return Kind(anchor=f"note-{item}")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is done; called with the equation that it amounts to, it waits for words."""
+
+    kind: Kind
+    id: str
+    replaces: Mapping[StepName, Step]
+
+    def __call__(self, wrong: str, right: str | None = None, killed_by: str | None = None) -> Told:
+        """Return what makes the fault of its words; the first sentence is the title.
+
+        What is not said is said of the first step. An equation that begins with its sign, = or ←,
+        has the left side of that step's right one.
+        """
+        kind, first = self.kind, STATEMENTS.get(next(iter(self.replaces)), Statement())
+        rejects = killed_by or kind.killed_by or first.killed_by
+
+        def told(text: str) -> Fault:
+            title, _, explanation = " ".join(text.split()).partition(". ")
+            return Fault(
+                id=self.id,
+                replaces=self.replaces,
+                title=title,
+                wrong=first.completed(wrong),
+                right=first.completed(right or kind.right or first.equation),
+                explanation=explanation,
+                family=kind.family or family_of(rejects),
+                anchor=kind.anchor or first.anchor,
+                killed_by=rejects,
+            )
+
+        return told

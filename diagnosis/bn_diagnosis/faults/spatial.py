@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
-import numpy as np
 from bn_oracle.arrays import Array, to_rows
 
-from bn_diagnosis.faults.combining import in_parameters
-from bn_diagnosis.faults.common import blend, in_shape, over
-from bn_diagnosis.faults.fault import Fault, fault
-from bn_diagnosis.faults.statements import DIRECT, DZ_IS
-from bn_diagnosis.formulas import Trace, batch_var
+from bn_diagnosis.faults.combining import changed, divided_by, in_parameters, kept
+from bn_diagnosis.faults.common import in_shape, normalised, over, projected, spread
+from bn_diagnosis.faults.fault import Fault, Kind, fault
+from bn_diagnosis.faults.statements import DIRECT, DMEAN, DVAR, right
+from bn_diagnosis.formulas import Step, Trace, batch_var
 
 MEAN = r"\mu_c = \frac{1}{NHW}\sum_{n,h,w} z_{nchw}"
 
-
-def _pixels(t: Trace) -> int:
-    return math.prod(t.x.shape[2:])
+of_gradient = Kind(anchor="real-backward")
+images = Kind(right=MEAN, anchor="note-11")
+of_bessel = Kind(right=r"\leftarrow k\,V + (1-k)\,\frac{NHW}{NHW-1}\sigma_B^2", anchor="note-7")
 
 
 def _flat(t: Trace) -> Array:
@@ -28,148 +27,81 @@ def _not_moved_back(t: Trace, rows: Array) -> Array:
     return to_rows(rows.reshape(t.x.shape))
 
 
-def _grouped(t: Trace, rows: Array, image: bool) -> tuple[Array, tuple[int, ...]]:
-    """Return rows in the input's shape, and the axes of one image or of one pixel."""
-    array = in_shape(t, rows)
-    every = (0, *range(2, array.ndim))
-    if array.ndim == 2:
-        return array, every
-    return array, every[1:] if image else every[:1]
+def _pixels(t: Trace) -> int:
+    """Return H·W; of a matrix, its rows."""
+    return t.n // len(t.x) if t.x.ndim > 2 else t.n
 
 
-def _u(t: Trace, image: bool) -> Array:
-    z, axes = _grouped(t, t.z, image)
-    s = np.sqrt(z.var(axis=axes, keepdims=True) + t.eps)
-    return to_rows((z - z.mean(axis=axes, keepdims=True)) / s)
+def _grouped(*, image: bool) -> Mapping[str, Step]:
+    """Return the steps that normalise each image by itself, or each pixel over the images."""
+
+    def axes(t: Trace) -> tuple[int, ...]:
+        return tuple(range(2, t.x.ndim)) if image and t.x.ndim > 2 else (0,)
+
+    def u(t: Trace) -> Array:
+        return to_rows(normalised(t, in_shape(t, t.z), axes(t)))
+
+    def dz(t: Trace) -> Array:
+        z, du, u = (in_shape(t, rows) for rows in (t.z, t.du, t.u))
+        return to_rows(projected(du, u, axes(t)) / spread(t, z, axes(t)))
+
+    return {"u": u, "dz": dz}
 
 
-def _dz(t: Trace, image: bool) -> Array:
-    (z, axes), (du, _), (u, _) = (_grouped(t, rows, image) for rows in (t.z, t.du, t.u))
-    s = np.sqrt(z.var(axis=axes, keepdims=True) + t.eps)
-    mean = du.mean(axis=axes, keepdims=True)
-    return to_rows((du - mean - u * (du * u).mean(axis=axes, keepdims=True)) / s)
-
-
-def _over_images_less_one(t: Trace) -> Array:
-    if t.x.ndim == 2:
-        return batch_var(t)
-    return t.var * (len(t.x) / max(len(t.x) - 1, 1))
-
-
-def _over_images(t: Trace, rows: Array) -> object:
-    return in_shape(t, rows).sum(axis=0)
+def _by_images(t: Trace) -> Array:
+    return batch_var(t) if t.x.ndim == 2 else t.var * (len(t.x) / max(len(t.x) - 1, 1))
 
 
 FAULTS: tuple[Fault, ...] = (
     fault(
-        "reshape-without-moving-channels",
-        {"rows": _flat, "restore": lambda t: t.result.reshape(t.x.shape)},
-    )(
-        "images are reshaped to (-1, C) without moving the channel axis",
-        r"z_{kc} = x_{flat}[kC + c]",
-        "A reshape keeps the order in memory, so a column mixes values of different channels. "
-        "Move the channel axis to the end first.",
-    ),
+        "reshape-without-moving-channels", rows=_flat, restore=lambda t: t.result.reshape(t.x.shape)
+    )(r"z_{kc} = x_{flat}[kC + c]")("""images are reshaped to (-1, C) without moving the channel
+        axis. A reshape keeps the order in memory, so a column mixes values of different channels.
+        Move the channel axis to the end first."""),
     fault(
         "reshaped-statistics",
-        {"mean": lambda t: _flat(t).mean(axis=0), "var": lambda t: _flat(t).var(axis=0)},
-    )(
-        "the statistics are those of x.reshape(-1, C), which mixes the channels",
-        r"\mu_c = \frac1B\sum_k x_{flat}[kC + c]",
-        "A reshape keeps the order in memory, so a column mixes values of different channels. "
-        "Take the mean and the variance over the axes 0, 2 and 3.",
-        right=MEAN,
-    ),
-    fault(
-        "channels-not-moved-back",
-        {
-            "y": lambda t: _not_moved_back(t, t.gamma * t.u + t.beta),
-            "infer": lambda t: _not_moved_back(
-                t, t.gamma * ((t.z - t.running_mean) / t.s) + t.beta
-            ),
-            "dz": lambda t: _not_moved_back(t, over(t.n, t)),
-        },
-    )(
-        "the results are reshaped to (N, C, H, W) without moving the channel axis back",
-        r"\hat z_{nchw} = \hat z_{flat}[nCHW + cHW + hW + w]",
-        "The rows are right, but the way back only reshapes them. Reshape to (N, H, W, C) and "
-        "move the last axis to the second place.",
-        right=r"\hat z_{nchw} = \hat z_{(n,h,w),c}",
-    ),
-    fault(
-        "pixels-as-features",
-        {"u": lambda t: _u(t, image=False), "dz": lambda t: _dz(t, image=False)},
-    )(
-        "each pixel of a channel is normalised by itself, over the images",
-        r"\mu_{chw} = \frac1N\sum_n z_{nchw}",
-        "A channel shares its statistics over all images and all places. Treating the places as "
-        "features gives each a mean and a variance of its own.",
-        right=MEAN,
-        anchor="note-11",
-    ),
-    fault(
-        "per-image-statistics",
-        {"u": lambda t: _u(t, image=True), "dz": lambda t: _dz(t, image=True)},
-    )(
-        "each image is normalised by itself",
-        r"\mu_{nc} = \frac{1}{HW}\sum_{h,w} z_{nchw}",
-        "A channel shares its statistics over all images of the batch, too. Statistics an image "
-        "are those of instance normalisation.",
-        right=MEAN,
-        anchor="note-11",
-    ),
-    fault("spatial-divides-by-images", {"dz": lambda t: over(t.x.shape[0], t)})(
-        "the input gradient divides by the number of images in place of N·H·W",
-        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{N}\frac{\partial Div}{\partial\sigma_B^2} + "
-        r"\frac1N\frac{\partial Div}{\partial\mu_B}",
-        "A channel's statistics run over N·H·W values, so that is B in their derivatives. The "
-        "length of the first axis counts the images alone.",
-        anchor="real-backward",
-    ),
-    fault(
-        "spatial-divides-by-pixels", {"dz": lambda t: over(_pixels(t) if t.x.ndim > 2 else t.n, t)}
-    )(
-        "the input gradient divides by H·W in place of N·H·W",
-        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{HW}\frac{\partial Div}{\partial\sigma_B^2} + "
-        r"\frac{1}{HW}\frac{\partial Div}{\partial\mu_B}",
-        "A channel's statistics run over N·H·W values, so that is B in their derivatives. Here "
-        "the number of images is left out.",
-        anchor="real-backward",
-    ),
-    fault("spatial-divisor-precedence", {"dz": lambda t: over(t.x.shape[0] / _pixels(t), t)})(
-        "a missing parenthesis divides by N and multiplies by H·W",
-        DZ_IS + DIRECT + r" + \frac{2(z_i-\mu_B)}{N}HW\,\frac{\partial Div}{\partial\sigma_B^2} + "
-        r"\frac{HW}{N}\frac{\partial Div}{\partial\mu_B}",
-        "In `a / N * H * W` only N divides. Write `a / (N * H * W)`.",
-        anchor="real-backward",
-    ),
+        mean=lambda t: _flat(t).mean(axis=0),
+        var=lambda t: _flat(t).var(axis=0),
+    )(r"\mu_c = \frac1B\sum_k x_{flat}[kC + c]", MEAN)("""the statistics are those of x.reshape(-1,
+        C), which mixes the channels. A reshape keeps the order in memory, so a column mixes values
+        of different channels. Take the mean and the variance over the axes 0, 2 and 3."""),
+    fault("channels-not-moved-back", **changed(_not_moved_back, "y", "infer", "dz"))(
+        r"\hat z_{nchw} = \hat z_{flat}[nCHW + cHW + hW + w]", right("restore")
+    )("""the results are reshaped to (N, C, H, W) without moving the channel axis back. The rows are
+        right, but the way back only reshapes them. Reshape to (N, H, W, C) and move the last axis
+        to the second place."""),
+    images("pixels-as-features", **_grouped(image=False))(r"\mu_{chw} = \frac1N\sum_n z_{nchw}")("""
+        each pixel of a channel is normalised by itself, over the images. A channel shares its
+        statistics over all images and all places. Treating the places as features gives each a mean
+        and a variance of its own."""),
+    images("per-image-statistics", **_grouped(image=True))(
+        r"\mu_{nc} = \frac{1}{HW}\sum_{h,w} z_{nchw}"
+    )("""each image is normalised by itself. A channel shares its statistics over all images of the
+        batch, too. Statistics an image are those of instance normalisation."""),
+    divided_by("spatial-divides-by-images", "N", lambda t: len(t.x), of_gradient)("""
+        the input gradient divides by the number of images in place of N·H·W. A channel's statistics
+        run over N·H·W values, so that is B in their derivatives. The length of the first axis
+        counts the images alone."""),
+    divided_by("spatial-divides-by-pixels", "HW", _pixels, of_gradient)("""
+        the input gradient divides by H·W in place of N·H·W. A channel's statistics run over N·H·W
+        values, so that is B in their derivatives. Here the number of images is left out."""),
+    of_gradient("spatial-divisor-precedence", dz=lambda t: over(t, len(t.x) ** 2 / t.n))(
+        rf"= {DIRECT} + \frac{{2(z_i-\mu_B)}}{{N}}HW\,{DVAR} + \frac{{HW}}{{N}}{DMEAN}"
+    )("""a missing parenthesis divides by N and multiplies by H·W. In `a / N * H * W` only N
+        divides. Write `a / (N * H * W)`."""),
     *in_parameters(
         "summed-over-images-only",
-        "summed over the images, but not over the places",
-        (
-            r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}",
-            r"\frac{\partial Div}{\partial\beta_{chw}} = \sum_n G_{nchw}",
-        ),
-        (lambda t: _over_images(t, t.g * t.u), lambda t: _over_images(t, t.g)),
-        (
-            "A channel has one γ for all places, so the sum runs over the axes 0, 2 and 3. Summed "
-            "over axis 0 alone, the gradient has the shape (C, H, W).",
-            "A channel has one β for all places, so the sum runs over the axes 0, 2 and 3. Summed "
-            "over axis 0 alone, the gradient has the shape (C, H, W).",
-            "A channel has one γ and one β for all places, so the sums run over the axes 0, 2 and "
-            "3. Summed over axis 0 alone, both gradients have the shape (C, H, W).",
-        ),
-    ),
-    fault(
-        "spatial-bessel-over-images",
-        {"next_var": lambda t: blend(t, t.running_var, _over_images_less_one(t))},
-    )(
-        "the running variance is corrected by N/(N − 1) in place of B/(B − 1)",
-        r"V \leftarrow k\,V + (1-k)\,\frac{N}{N-1}\sigma_B^2",
-        "Bessel's correction counts the values that a variance was taken over, which are N·H·W. "
-        "An interface that keeps the biased variance asks for no correction at all.",
-        right=r"V \leftarrow k\,V + (1-k)\,\frac{NHW}{NHW-1}\sigma_B^2",
-        anchor="note-7",
-    ),
+        lambda t, g: in_shape(t, g).sum(axis=0),
+        r"\frac{\partial Div}{\partial\gamma_{chw}} = \sum_n G_{nchw} u_{nchw}",
+    )("""dγ is summed over the images, but not over the places. A channel has one γ for all places,
+        so the sum runs over the axes 0, 2 and 3. Summed over axis 0 alone, the gradient has the
+        shape (C, H, W).
+
+        dγ and dβ are summed over the images, but not over the places. A channel has one γ and one β
+        for all places, so the sums run over the axes 0, 2 and 3. Summed over axis 0 alone, both
+        gradients have the shape (C, H, W)."""),
+    kept("spatial-bessel-over-images", r"\,\frac{N}{N-1}\sigma_B^2", _by_images, of_bessel)("""
+        the running variance is corrected by N/(N − 1) in place of B/(B − 1). Bessel's correction
+        counts the values that a variance was taken over, which are N·H·W. An interface that keeps
+        the biased variance asks for no correction at all."""),
 )
-"""The mistakes of this module."""

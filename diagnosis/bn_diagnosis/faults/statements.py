@@ -14,7 +14,7 @@ from bn_diagnosis.formulas import StepName
 
 Family = Literal["training", "backward", "inference", "running", "population", "convention"]
 
-FAMILIES: tuple[Family, ...] = get_args(Family)
+FAMILIES: Mapping[str, Family] = {family: family for family in get_args(Family)}
 
 
 def family_of(killed_by: str) -> Family:
@@ -23,18 +23,18 @@ def family_of(killed_by: str) -> Family:
     Raises:
         ValueError: it begins with no family.
     """
-    for family in FAMILIES:
-        if killed_by.startswith(f"{family}."):
-            return family
-    raise ValueError(f"no such property of a known mistake: {killed_by}")
+    try:
+        return FAMILIES[killed_by.partition(".")[0]]
+    except KeyError:
+        raise ValueError(f"no such property of a known mistake: {killed_by}") from None
 
 
 @dataclass(frozen=True)
 class Statement:
     """What is right of one step."""
 
-    equation: str
-    killed_by: str
+    equation: str = ""
+    killed_by: str = "training.agreement"
     """The property that rejects most mistakes in it."""
     note: int | None = None
     """The item of docs/derivation.md that settles it; None for its section on the family."""
@@ -44,59 +44,56 @@ class Statement:
         """The heading of docs/derivation.md that settles it."""
         return f"real-{family_of(self.killed_by)}" if self.note is None else f"note-{self.note}"
 
+    def completed(self, equation: str) -> str:
+        """Return an equation, with this one's left side if it begins with its sign, = or ←."""
+        sign = next((each for each in ("= ", r"\leftarrow ") if equation.startswith(each)), None)
+        return equation if sign is None else self.equation.partition(sign)[0] + equation
 
-GAMMA_IS = r"\frac{\partial Div}{\partial\gamma} = "
-BETA_IS = r"\frac{\partial Div}{\partial\beta} = "
-VAR_IS = r"\frac{\partial Div}{\partial\sigma_B^2} = "
-MEAN_IS = r"\frac{\partial Div}{\partial\mu_B} = "
-DU_IS = r"\frac{\partial Div}{\partial u_i} = "
-DZ_IS = r"\frac{\partial Div}{\partial z_i} = "
-DU_CENTRED = r"\sum_i\frac{\partial Div}{\partial u_i}(z_i-\mu_B)"
-DIRECT = r"\frac{1}{\sqrt{\sigma_B^2+\epsilon}}\frac{\partial Div}{\partial u_i}"
-BY_VARIANCE = r"\frac{2(z_i-\mu_B)}{B}\frac{\partial Div}{\partial\sigma_B^2}"
-BY_MEAN = r"\frac1B\frac{\partial Div}{\partial\mu_B}"
+
+def frac(above: str, below: str) -> str:
+    """Return a fraction."""
+    return rf"\frac{{{above}}}{{{below}}}"
+
+
+S, INFER_S = r"\sqrt{\sigma_B^2+\epsilon}", r"\sqrt{\sigma^2+\epsilon}"
+CENTRED, OVER_S = r"z_i-\mu_B", frac("1", S)
+DGAMMA, DBETA = r"\frac{\partial Div}{\partial\gamma}", r"\frac{\partial Div}{\partial\beta}"
+DU, DZ = r"\frac{\partial Div}{\partial u_i}", r"\frac{\partial Div}{\partial z_i}"
+DVAR, DMEAN = r"\frac{\partial Div}{\partial\sigma_B^2}", r"\frac{\partial Div}{\partial\mu_B}"
+DIRECT = OVER_S + DU
+BY_VAR, BY_MEAN = frac(f"2({CENTRED})", "B") + DVAR, r"\frac1B" + DMEAN
 PROJECTED = r"\left(G_i - \frac1B\sum_j G_j - \frac{u_i}{B}\sum_j G_j u_j\right)"
-CLOSED = DZ_IS + r"\frac{\gamma}{\sqrt{\sigma_B^2+\epsilon}}" + PROJECTED
+CLOSED = f"{DZ} = " + frac(r"\gamma", S) + PROJECTED
 """The input gradient in closed form."""
 
+_INPUT, _INFER, _GRADIENT = "backward.input_gradient", "inference.affine_fold", "inference.gradient"
+
 STATEMENTS: Mapping[StepName, Statement] = {
-    "rows": Statement(r"z_{(n,h,w),c} = x_{nchw}", "training.agreement"),
-    "restore": Statement(r"\hat z_{nchw} = \hat z_{(n,h,w),c}", "training.agreement"),
-    "mean": Statement(r"\mu_B = \frac1B\sum_i z_i", "training.agreement"),
-    "var": Statement(r"\sigma_B^2 = \frac1B\sum_i (z_i-\mu_B)^2", "training.agreement"),
-    "s": Statement(r"s = \sqrt{\sigma_B^2+\epsilon}", "training.agreement"),
-    "u": Statement(r"u_i = \frac{z_i-\mu_B}{\sqrt{\sigma_B^2+\epsilon}}", "training.agreement"),
-    "y": Statement(r"\hat z_i = \gamma u_i+\beta", "training.agreement"),
-    "dgamma": Statement(GAMMA_IS + r"\sum_i G_i u_i", "backward.gamma_gradient", 1),
-    "dbeta": Statement(BETA_IS + r"\sum_i G_i", "backward.beta_gradient", 1),
-    "du": Statement(DU_IS + r"\gamma G_i", "backward.input_gradient", 4),
+    "rows": Statement(r"z_{(n,h,w),c} = x_{nchw}"),
+    "restore": Statement(r"\hat z_{nchw} = \hat z_{(n,h,w),c}"),
+    "mean": Statement(r"\mu_B = \frac1B\sum_i z_i"),
+    "var": Statement(r"\sigma_B^2 = \frac1B\sum_i (z_i-\mu_B)^2"),
+    "s": Statement(f"s = {S}"),
+    "u": Statement("u_i = " + frac(CENTRED, S)),
+    "y": Statement(r"\hat z_i = \gamma u_i+\beta"),
+    "dgamma": Statement(rf"{DGAMMA} = \sum_i G_i u_i", "backward.gamma_gradient", 1),
+    "dbeta": Statement(rf"{DBETA} = \sum_i G_i", "backward.beta_gradient", 1),
+    "du": Statement(rf"{DU} = \gamma G_i", _INPUT, 4),
     "dvar": Statement(
-        VAR_IS + r"-\frac12(\sigma_B^2+\epsilon)^{-3/2}" + DU_CENTRED, "backward.input_gradient", 3
+        rf"{DVAR} = -\frac12(\sigma_B^2+\epsilon)^{{-3/2}}\sum_i{DU}({CENTRED})", _INPUT, 3
     ),
-    "dmean": Statement(
-        MEAN_IS + r"-\frac{1}{\sqrt{\sigma_B^2+\epsilon}}\sum_i\frac{\partial Div}{\partial u_i}",
-        "backward.input_gradient",
-        2,
-    ),
-    "dz": Statement(
-        DZ_IS + " + ".join((DIRECT, BY_VARIANCE, BY_MEAN)), "backward.input_gradient", 5
-    ),
+    "dmean": Statement(rf"{DMEAN} = -{OVER_S}\sum_i{DU}", _INPUT, 2),
+    "dz": Statement(f"{DZ} = {DIRECT} + {BY_VAR} + {BY_MEAN}", _INPUT, 5),
     "next_mean": Statement(r"M \leftarrow k\,M + (1-k)\,\mu_B", "running.mean_recurrence"),
     "next_var": Statement(r"V \leftarrow k\,V + (1-k)\,\sigma_B^2", "running.variance_recurrence"),
-    "infer_s": Statement(r"s = \sqrt{\sigma^2+\epsilon}", "inference.affine_fold"),
-    "infer": Statement(
-        r"\hat z = \gamma\,\frac{z-\mu}{\sqrt{\sigma^2+\epsilon}} + \beta",
-        "inference.affine_fold",
-        10,
-    ),
+    "infer_s": Statement(f"s = {INFER_S}", _INFER),
+    "infer": Statement(rf"\hat z = \gamma\,\frac{{z-\mu}}{{{INFER_S}}} + \beta", _INFER, 10),
     "after_infer": Statement(r"M \leftarrow M, \quad V \leftarrow V", "inference.no_state_change"),
-    "infer_dz": Statement(
-        DZ_IS + r"\frac{\gamma}{\sqrt{\sigma^2+\epsilon}}\,G_i", "inference.gradient", 10
-    ),
+    "infer_dz": Statement(rf"{DZ} = \frac{{\gamma}}{{{INFER_S}}}\,G_i", _GRADIENT, 10),
     "infer_dgamma": Statement(
-        GAMMA_IS + r"\sum_i G_i\,\frac{z_i-\mu}{\sqrt{\sigma^2+\epsilon}}", "inference.gradient", 10
+        rf"{DGAMMA} = \sum_i G_i\,\frac{{z_i-\mu}}{{{INFER_S}}}", _GRADIENT, 10
     ),
-    "infer_dbeta": Statement(BETA_IS + r"\sum_i G_i", "inference.gradient", 10),
+    "infer_dbeta": Statement(rf"{DBETA} = \sum_i G_i", _GRADIENT, 10),
     "cumulative_decay": Statement(
         r"M_n = \frac1n\sum_{t=1}^n \mu_t", "running.cumulative_average", 9
     ),

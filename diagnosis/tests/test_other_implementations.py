@@ -133,6 +133,7 @@ class ClosedForm:
     def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
         self.grad, self.shape = self.to_rows(grad), self.shape_trained
         dz, dgamma, dbeta = self.gradients(self.grad)
+        self.latest = dgamma, dbeta
         dz = self._first("backward", self.from_rows(dz))
         return Gradient(dz, self._first("dgamma", dgamma), self._first("dbeta", dbeta))
 
@@ -155,11 +156,16 @@ class ClosedForm:
         return self.first[quantity if call == "backward" and quantity != "dz" else call]
 
     def descend(self) -> Statistics[AnyArray]:
-        return self.statistics()
+        before = self.gamma, self.beta
+        self.gamma, self.beta = (
+            was - change for was, change in zip(before, self.latest, strict=True)
+        )
+        return Statistics(before[0] - self.gamma, before[1] - self.beta)
 
     def reload(self) -> None: ...
 
-    def set_momentum(self, decay: float) -> None: ...
+    def set_momentum(self, decay: float) -> None:
+        self.decay = decay
 
     def other_layer(
         self,

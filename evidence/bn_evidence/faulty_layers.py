@@ -274,7 +274,8 @@ class _EvaluationSpoilsTraining(Faulty):
     _spoilt: bool | None = None
 
     def infer(self, x: AnyArray) -> AnyArray:
-        self._spoilt = self._spoilt is None
+        if self._spoilt is None:
+            self._spoilt = True
         return super().infer(x)
 
     def train(self, x: AnyArray) -> AnyArray:

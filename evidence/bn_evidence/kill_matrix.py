@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from bn_oracle.conventions import Convention
 from bn_properties.cases.draw import draw_cases
+from bn_properties.cases.pinned import pinned_cases
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import scan
 from bn_properties.records import Outcome
@@ -52,7 +53,7 @@ def column(mistake: Mistake, examples: int = EXAMPLES) -> Column:
     for setting in SETTINGS:
         convention, spatial_axes = setting
         seen = Transcript(subject_of(mistake, setting))
-        cases = draw_cases(SEED, examples, spatial_axes)
+        cases = (*draw_cases(SEED, examples, spatial_axes), *pinned_cases(spatial_axes))
         killers = tuple(
             prop.id
             for prop in PROPERTIES
@@ -68,7 +69,8 @@ def markdown(columns: Sequence[Column], properties: Iterable[str]) -> str:
     lines = [
         "# Kill matrix",
         "",
-        f"Every property against every known mistake, on {EXAMPLES} cases of seed {SEED}. Made by",
+        f"Every property against every known mistake, on {EXAMPLES} cases of seed {SEED} and the "
+        "chosen ones. Made by",
         f"`{COMMAND}`",
         "from the checkout's root; a test holds it to the code, mistake by mistake.",
         "",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES
 from bn_properties.cases.draw import draw_cases
+from bn_properties.cases.pinned import pinned_cases
 from bn_properties.catalogue import BY_ID
-from bn_properties.checking import allowed, try_case
+from bn_properties.checking import asked_about, try_case
 from bn_properties.transcript import Oracle, Transcript
 
 from bn_evidence.kill_matrix import SEED
@@ -43,7 +44,7 @@ class _Cases:
 
     def __init__(self, seed: int, examples: int, setting: Setting) -> None:
         convention, spatial_axes = setting
-        self._cases = draw_cases(seed, examples, spatial_axes)
+        self._cases = (*draw_cases(seed, examples, spatial_axes), *pinned_cases(spatial_axes))
         self._expected = Oracle(convention)
         self._setting = setting
 
@@ -51,9 +52,7 @@ class _Cases:
         """Return how many cases the mistake's property is put to until it fails."""
         prop = BY_ID[mistake.killed_by]
         seen = Transcript(subject_of(mistake, self._setting))
-        for count, case in enumerate(self._cases[:: prop.stride], 1):
-            if not allowed(case, self._setting[0]):
-                continue
+        for count, case in enumerate(asked_about(prop, self._cases, self._setting[0]), 1):
             failing, _ = try_case(prop, case, seen, self._expected)
             if failing is not None:
                 return count
@@ -95,7 +94,7 @@ def markdown(powers: Sequence[Power]) -> str:
         "",
         "A mistake's power is the share of the seeds under which its own property rejects it; any",
         "other property may reject it as well. *Cases needed* counts up to the first rejection, of",
-        "the property's cases (some are put to every second to tenth case only).",
+        "the property's cases, the chosen ones last (some properties are put to few drawn ones).",
         "",
         "| property | mistakes | least power | mean power | cases needed: median | most |",
         "|---|---|---|---|---|---|",

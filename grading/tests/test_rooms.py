@@ -12,10 +12,13 @@ from bn_grading.courses import model
 from bn_properties.calls import (
     Backward,
     Call,
+    Descend,
     Infer,
     LookAgain,
     OtherLayer,
     Population,
+    Reload,
+    SetMomentum,
     SetParameters,
     Train,
 )
@@ -108,6 +111,9 @@ def test_the_worker_does_what_the_grader_knows_to_ask() -> None:
         LookAgain(),
         SetParameters(vector, vector),
         Population((batch,)),
+        Descend(batch),
+        Reload(),
+        SetMomentum(0.5),
     )
     assert set(Call.__subclasses__()) == {type(call) for call in asked}
     scenario = Scenario(Setup(1), asked)

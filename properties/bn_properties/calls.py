@@ -189,7 +189,7 @@ class OtherLayer(Call):
     grad: AnyArray | None = None
     probe: AnyArray | None = None
     gamma: AnyArray | None = None
-    """Its own parameters, (C,) each; at last they are written to in place."""
+    """Its own parameters, (C,) each; before it, those of one more layer are written to in place."""
     beta: AnyArray | None = None
     of_batches = ("x", "grad", "probe")
 

@@ -190,7 +190,8 @@ class Layer(Protocol[T]):
         beta: AnyArray | None = None,
     ) -> None:
         """Train another layer, as wide as `x`, on it; given them, differentiate `grad` and infer on
-        `probe`. Its parameters are `gamma` and `beta`, or its own; they are moved in place at last.
+        `probe`. Its parameters are `gamma` and `beta`, or its own; before it, those of one more
+        layer are moved in place.
         """
         ...
 

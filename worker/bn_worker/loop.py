@@ -218,6 +218,12 @@ class Worker:
             raise Absent("there is no layer")
         arrays = request.arrays
         features = arrays["x"].shape[1]
+        if "gamma" in arrays:
+            # An optimiser moves the parameters that it finds in a new layer.
+            moved = self._other({"features": features})
+            moved.prepare(arrays["x"].dtype)
+            self._others.append(moved)
+            moved.set_parameters(arrays["gamma"] - 1, arrays["beta"] + 1, in_place=True)
         other = self._other({"features": features})
         other.prepare(arrays["x"].dtype)
         self._others.append(other)
@@ -228,12 +234,6 @@ class Worker:
             other.backward(arrays["grad"])
         if "probe" in arrays:
             other.infer(arrays["probe"], differentiable=False)
-        if "gamma" in arrays:
-            # An optimiser moves the parameters that it finds there; a new layer has its own.
-            fresh = self._other({"features": features})
-            fresh.prepare(arrays["x"].dtype)
-            self._others.append(fresh)
-            fresh.set_parameters(arrays["gamma"] - 1, arrays["beta"] + 1, in_place=True)
         return Reply()
 
     def _descend(self, request: Request) -> Reply:

@@ -83,6 +83,8 @@ class FunctionAdapter(Adapter):
         """Subtract each gradient from the array that is passed in, in place."""
         before = self._gamma.copy(), self._beta.copy()
         dgamma, dbeta = self._latest
+        if dgamma is None or dbeta is None:
+            raise Absent(f"{self._spec['backward']} gives no dgamma, or no dbeta")
         self._gamma -= dgamma
         self._beta -= dbeta
         return {"dgamma": before[0] - self._gamma, "dbeta": before[1] - self._beta}

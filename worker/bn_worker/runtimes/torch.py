@@ -127,7 +127,14 @@ class ModuleAdapter(Adapter):
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest training forward by autograd, or the module's own backward."""
-        return self._differentiate(self._trained, grad, "training")
+        gradients = self._differentiate(self._trained, grad, "training")
+        if self._trained is not None and not self._trained.x.requires_grad:
+            # Where the input needs a gradient, what has none is not implemented.
+            for role in ("gamma", "beta"):
+                if gradients[f"d{role}"] is None:
+                    name = self._attribute(role)
+                    raise UnusableResult(f"{name} gets no gradient where the input needs none")
+        return gradients
 
     def infer_backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest inference."""

@@ -31,6 +31,10 @@ def bank() -> CaseBank:
     return CaseBank()
 
 
+ABSENT = {"backward.frozen_input", "hygiene.state_saved", "running.changed_momentum"}
+"""What a class of NumPy arrays has not."""
+
+
 def judged(path: Path) -> SubmissionResult:
     return grade(single(str(path)), lecture(), [lecture()], bank())
 
@@ -39,7 +43,9 @@ def judged(path: Path) -> SubmissionResult:
 def test_a_correct_file_passes_every_property_there_is(path: Path) -> None:
     result = judged(path)
     assert (Status.CORRECT, result.max_score) == (result.status, result.score)
-    assert {Outcome.PASS} == {each.status for each in result.properties}
+    outcomes = {each.id: each.status for each in result.properties}
+    assert ABSENT == {id_ for id_, each in outcomes.items() if each is Outcome.NOT_APPLICABLE}
+    assert {Outcome.PASS} == {each for id_, each in outcomes.items() if id_ not in ABSENT}
 
 
 def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> None:
@@ -68,6 +74,7 @@ def test_what_an_interface_does_not_offer_is_not_asked_for(tmp_path: Path) -> No
         "population.unbiased_variance",
         "population.ragged_batches",
         "population.stateless",
+        *ABSENT,
     } == absent
 
 
@@ -109,6 +116,9 @@ def test_two_parts_of_one_id_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_mistake_that_costs_nothing_is_said_to(tmp_path: Path) -> None:
-    result = judged(WRONG["lecture_population_mean_ragged"].write(tmp_path))
+    file = WRONG["lecture_population_mean_ragged"].write(tmp_path)
+    assert judged(file).score == judged(file).max_score - 1
+    free = lecture().model_copy(update={"otherwise": 0.0})
+    result = grade(single(str(file)), free, [free], bank())
     assert result.score == result.max_score
     assert "It costs no points in this course." in result.summary

@@ -23,7 +23,11 @@ from bn_grading.courses.model import built_in
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "fixtures" / "correct").glob("*.py"))
+REFUSES = {"cmu_recompute"}
+"""Right files that raise at a batch of one, as they may: the independent comparison asks one."""
+FILES = sorted(
+    path for path in (ROOT / "fixtures" / "correct").glob("*.py") if path.stem not in REFUSES
+)
 ONE_IN = 1 if os.environ.get("BNORACLE_MUTANTS") == "all" else 97
 
 LAYER = """

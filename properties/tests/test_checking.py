@@ -10,6 +10,7 @@ from bn_diagnosis.reference import reference_subject
 from bn_oracle.conventions import CMU_HW1P1, TORCH
 from bn_properties.cases.case import Case
 from bn_properties.cases.draw import draw_cases
+from bn_properties.cases.pinned import pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import allowed, judge, scan
 from bn_properties.counterexample import write
@@ -131,8 +132,9 @@ def test_the_lectures_chain_holds_every_property(convention: object, spatial_axe
     known = CMU_HW1P1 if convention is CMU_HW1P1 else TORCH
     seen = Transcript(reference_subject({}, known, spatial_axes))
     answers = Oracle(known)
+    cases = (*draw_cases(3, 60, spatial_axes), *pinned_cases(spatial_axes))
     for prop in PROPERTIES:
-        found = scan(prop, draw_cases(3, 60, spatial_axes), seen, answers)
+        found = scan(prop, cases, seen, answers)
         if spatial_axes and prop.id in ("backward.in_network", "inference.folded_linear"):
             assert Outcome.NOT_APPLICABLE == found.outcome
             continue

@@ -45,6 +45,8 @@ _COMPARED: dict[type[ast.cmpop], ast.cmpop] = {
     ast.GtE: ast.Lt(),
     ast.Is: ast.IsNot(),
     ast.IsNot: ast.Is(),
+    ast.In: ast.NotIn(),
+    ast.NotIn: ast.In(),
 }
 
 

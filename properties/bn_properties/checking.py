@@ -156,7 +156,8 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
     raising = [each for each in ask.scenarios if refused and _raises(transcript(each))]
     for scenario in raising:
         what = refused.get(scenario, frozenset())
-        if not what or (prop.about in what and not what & subject.may_refuse):
+        # Where it is asked for two such things at once, which one it raised at is not known.
+        if not what or (what == {prop.about} and not what & subject.may_refuse):
             return False
     for scenario in raising:
         transcript.retract(scenario)

@@ -19,17 +19,11 @@ class Trait(NamedTuple):
     words: str
     """Where something fails: `only for …`."""
     has: Callable[[Case], bool]
-    loosely: Callable[[Case], bool]
-    """The same of any batch of the case: for what asks about several."""
 
 
 def _constant(case: Case) -> bool:
     flat = np.ptp(case.x, axis=(0, *range(2, case.x.ndim))) == 0
     return bool(flat.any())
-
-
-def _any_batch_of_one(case: Case) -> bool:
-    return any(batch.size == case.features for batch in (case.x, *case.more))
 
 
 def _square(case: Case) -> bool:
@@ -41,13 +35,11 @@ def _zero_gamma(case: Case) -> bool:
 
 
 KNOWN: Mapping[TraitName, Trait] = {
-    "one_value": Trait("batches of one", lambda case: case.batch_size == 1, _any_batch_of_one),
-    "one_feature": Trait(
-        "a single feature", lambda case: case.features == 1, lambda case: case.features == 1
-    ),
-    "square": Trait("as many instances as features", _square, _square),
-    "zero_gamma": Trait("a γ that is 0", _zero_gamma, _zero_gamma),
-    "constant_feature": Trait("a feature that does not vary", _constant, _constant),
+    "one_value": Trait("batches of one", lambda case: case.batch_size == 1),
+    "one_feature": Trait("a single feature", lambda case: case.features == 1),
+    "square": Trait("as many instances as features", _square),
+    "zero_gamma": Trait("a γ that is 0", _zero_gamma),
+    "constant_feature": Trait("a feature that does not vary", _constant),
 }
 """All that are looked for."""
 
@@ -72,10 +64,9 @@ def only(
     if not wrong:
         return None
     for name, trait in KNOWN.items():
-        for has in (trait.has, trait.loosely):
-            with_it = [case for case in asked if has(case)]
-            if len(asked) - len(with_it) < FEW or not all(has(case) for case in wrong):
-                continue
-            if 2 * len(wrong) > len(with_it):
-                return name
+        with_it = [case for case in asked if trait.has(case)]
+        if len(asked) - len(with_it) < FEW or not all(trait.has(case) for case in wrong):
+            continue
+        if 2 * len(wrong) > len(with_it):
+            return name
     return None

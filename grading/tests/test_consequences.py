@@ -1,0 +1,77 @@
+"""Which failures follow from which: by the named cause, or by failing for the same few cases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bn_diagnosis.diagnosis import Explanation
+from bn_grading.examination import consequences
+from bn_oracle.conventions import CMU_HW1P1
+from bn_properties.cases.case import Case
+from bn_properties.cases.draw import draw_cases
+from bn_properties.cases.traits import TraitName
+from bn_properties.catalogue import BY_ID
+from bn_properties.checking import Failing, Finding
+from bn_properties.property import Property
+from bn_properties.records import Cause, Outcome
+from bn_properties.transcript import Oracle
+
+ORACLE = Oracle(CMU_HW1P1)
+CASE = draw_cases(0, 11)[0]
+GAMMA, BETA = "backward.gamma_gradient", "backward.beta_gradient"
+INPUT, EDITS = "backward.input_gradient", "hygiene.input_unmodified"
+
+
+def root(id_: str, only: TraitName | None = None) -> Finding:
+    failing = Failing(CASE, None, None, None, ())
+    return Finding(BY_ID[id_], Outcome.FAIL, 1, 2.0, failing, "", only=only)
+
+
+def explanation(own: Collection[str], fails: Collection[str]) -> Explanation:
+    cause = Cause(
+        fault="f",
+        title="",
+        wrong="",
+        right="",
+        explanation="",
+        explained=1,
+        observed=1,
+        properties=tuple(own),
+    )
+
+    def reproduces(prop: Property, case: Case, oracle: Oracle) -> bool:
+        assert case is CASE
+        return prop.id in fails
+
+    return Explanation(cause, reproduces)
+
+
+def test_what_the_cause_fails_besides_follows_from_its_own_property() -> None:
+    roots = [root(BETA), root(GAMMA), root(EDITS)]
+    found = consequences(roots, [explanation([GAMMA], {GAMMA, BETA})], ORACLE)
+    assert {BETA: GAMMA} == found
+
+
+def test_two_mistakes_keep_a_property_each() -> None:
+    roots = [root(BETA), root(GAMMA), root(INPUT)]
+    found = consequences(roots, [explanation([GAMMA, INPUT], {GAMMA, BETA, INPUT})], ORACLE)
+    assert {BETA: GAMMA} == found
+
+
+def test_where_its_own_property_holds_the_first_failure_stands_for_the_cause() -> None:
+    found = consequences([root(BETA), root(GAMMA)], [explanation([INPUT], {BETA, GAMMA})], ORACLE)
+    assert {GAMMA: BETA} == found
+
+
+def test_of_alternatives_the_first_speaks() -> None:
+    two = [explanation([GAMMA], {GAMMA, BETA}), explanation([BETA], set())]
+    assert {BETA: GAMMA} == consequences([root(BETA), root(GAMMA)], two, ORACLE)
+
+
+def test_without_a_cause_every_failure_is_its_own() -> None:
+    assert {} == consequences([root(BETA), root(GAMMA)], [], ORACLE)
+
+
+def test_what_fails_for_the_same_few_cases_is_one_mistake() -> None:
+    roots = [root(BETA, "one_value"), root(GAMMA, "square"), root(INPUT, "one_value"), root(EDITS)]
+    assert {INPUT: BETA} == consequences(roots, [], ORACLE)

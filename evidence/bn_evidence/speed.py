@@ -115,7 +115,9 @@ def commands() -> Iterator[tuple[str, str]]:
         shutil.copy(FIXTURES / RIGHT, folder / "mine.py")
         alone = [str(SCRIPT), "check", "mine.py"]
         everyone = [str(SCRIPT), "grade", *(str(FIXTURES / each) for each in ("correct", "buggy"))]
-        for what, command, turns in (("`check`, right file", alone, 5), ("54 files", everyone, 2)):
+        count = sum(1 for each in ("correct", "buggy") for _ in (FIXTURES / each).glob("*.py"))
+        class_ = f"the README's first command ({count} files)"
+        for what, command, turns in (("`check`, right file", alone, 5), (class_, everyone, 2)):
             first, again = [], []
             for _ in range(turns):
                 with _own_cache(folder) as environment:

@@ -382,3 +382,19 @@ def test_bad_json_is_refused_by_file_and_field(content: str, field: str, tmp_pat
     path.write_text(content, "utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=rf"results\.json: {field}"):
         read_results(path)
+
+
+def test_page_and_terminal_say_what_is_optional_noted_or_special() -> None:
+    told = submission(
+        "s",
+        Status.INCORRECT,
+        optional=True,
+        notes=("uses np.product, which NumPy has removed: write np.prod",),
+        properties=[prop("training.agreement", Outcome.FAIL, only="batches of one")],
+    )
+    results = EVERYTHING.model_copy(update={"submissions": (told,)})
+    page, text = submission_page(told, results), printed(submission_report(told), width=200)
+    for shown in (page, text):
+        assert "in an optional part" in shown
+        assert "uses np.product, which NumPy has removed: write np.prod." in shown
+        assert "only for batches of one" in shown

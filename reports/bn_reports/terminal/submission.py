@@ -66,6 +66,7 @@ def submission_report(submission: SubmissionResult) -> RenderableType:
 def _report(submission: SubmissionResult) -> Iterator[RenderableType]:
     yield Text.assemble(
         _badge(submission.status),
+        (" (in an optional part)" if submission.optional else ""),
         f"  {points(submission.score)}/{points(submission.max_score)} points  ",
         (one_line(submission.id), "bold"),
     )
@@ -158,6 +159,8 @@ def _property(each: PropertyResult, submission: SubmissionResult) -> RenderableT
     if each.status is Outcome.BLOCKED and each.blocked_by:
         titles = {other.id: other.title for other in submission.properties}
         title.append(f" (after: {one_line(titles.get(each.blocked_by, each.blocked_by))})", "dim")
+    if each.only:
+        title.append(f" (fails only for {one_line(each.only)})", "dim")
     line.add_row(_badge(each.status), title)
     return line
 

@@ -372,7 +372,7 @@ def _forward(
     name: Literal["train", "infer"],
     x: AnyArray,
     differentiable: bool,
-    options: Mapping[str, bool | str | int],
+    options: Mapping[str, bool | str | int] = MappingProxyType({}),
 ) -> Operation:
     def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
         for _ in range(int(options.get("times", 1))):

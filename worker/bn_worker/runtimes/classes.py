@@ -58,7 +58,7 @@ class ClassAdapter(Adapter):
         if isinstance(took, np.ndarray) and took.size == value.size:
             same = np.array_equal(took.reshape(-1), value.reshape(-1), equal_nan=True)
             if not same:
-                raise UnusableResult(f"{name} was set to another value, and reads as it did before")
+                raise UnusableResult(f"{name} was set to another value, and does not read as that")
 
     def _forward(
         self, x: NDArray[Any], *, inference: bool, options: list[str] | None = None
@@ -97,13 +97,16 @@ class ClassAdapter(Adapter):
         out = self._forward(x, inference=True)
         if not self._inferred:
             self._inferred, kept = True, np.array(out, copy=True)
-            for name in self._spec["forward"][1:]:
-                own = vars(type(self._object)).get(name)
-                if own is None or own is vars(type(self._object)).get(self._spec["forward"][0]):
+            first, *others = self._spec["forward"]
+            own = vars(type(self._object))
+            for name in others if first in own else ():
+                # One that takes no mode, such as a `__call__(self, x)`, is for training alone.
+                if name not in own or own[name] is own[first]:
+                    continue
+                if not callable(own[name]) or not _possible_modes(own[name], self._spec):
                     continue
                 again = self._forward(x, inference=True, options=[name])
                 if not np.array_equal(np.asarray(again), kept, equal_nan=kept.dtype.kind == "f"):
-                    first = self._spec["forward"][0]
                     raise UnusableResult(f"{name} gives another output than {first} at inference")
         return out
 

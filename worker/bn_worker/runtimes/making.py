@@ -20,7 +20,7 @@ def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
         # `def __init__(self, n, *, alpha=0.9)`: the second argument has one place to go, or the
         # place that goes by its name.
         second = [name for name in spec["arguments"] if name in given][1]
-        known = [name for name in keyword_only if name in _NAMES[second]]
+        known = [name for name in keyword_only if name in _NAMES.get(second, ())]
         if known or len(keyword_only) == 1:
             return cls(arguments[0], **{(known or keyword_only)[0]: arguments[1]})
     keywords = {
@@ -32,9 +32,8 @@ def make(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Any:
 _NAMES = {
     "momentum": ("momentum", "alpha", "decay", "rho"),
     "eps": ("eps", "epsilon"),
-    "features": ("num_features", "in_feature", "in_features", "fan_in", "features"),
 }
-"""What a constructor's argument is called, where the course gives it by position."""
+"""What a constructor's second argument may be called, where the course gives it by position."""
 
 _constructors: dict[Any, list[str]] = {}
 

@@ -75,7 +75,7 @@ class ModuleAdapter(Adapter):
             tensor.copy_(wanted)
         if not torch.equal(self._tensor(role), wanted):
             name = self._attribute(role)
-            raise UnusableResult(f"{name} was set to another value, and reads as it did before")
+            raise UnusableResult(f"{name} was set to another value, and does not read as that")
 
     def set_parameters(self, gamma: NDArray[Any], beta: NDArray[Any], *, in_place: bool) -> None:
         """Copy other parameters in, as torch's optimisers do: in place."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -47,8 +48,10 @@ def cpu() -> float:
     return sum(os.times()[:4])
 
 
-def _most_memory() -> int:
-    """Return the most memory that this process has had, in KiB; Linux says so."""
+def _most_memory(*, of_children: bool) -> int:
+    """Return the most memory that this process, or one it started, has had, in KiB, by Linux."""
+    if of_children:
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
@@ -206,32 +209,37 @@ def naive() -> Iterator[tuple[str, str]]:
     )
 
 
-def many(count: int) -> None:
-    """Grade so many copies of some files in one job; print seconds a submission, and memory."""
+def many(count: int, jobs: int) -> None:
+    """Grade so many copies of some files; print seconds a submission, and a job's memory."""
     with tempfile.TemporaryDirectory() as name:
         files = [*sorted((FIXTURES / "correct").glob("cmu_*.py"))[:8]]
         files += sorted((FIXTURES / "buggy").glob("cmu_*.py"))[:2]
         for number in range(count):
             shutil.copy(files[number % len(files)], Path(name) / f"student{number:03}.py")
         submissions = [single(str(path)) for path in sorted(Path(name).glob("*.py"))]
-        plan = Plan(submissions, None, COURSES, CaseBank(), jobs=1)
+        plan = Plan(submissions, None, COURSES, CaseBank(), jobs)
         began = time.perf_counter()
         run(plan)
         seconds = (time.perf_counter() - began) / count
-    print(seconds, _most_memory())
+    print(seconds, _most_memory(of_children=jobs > 1))
 
 
 def growth() -> Iterator[tuple[str, str]]:
     """Measure whether a class of 300 costs more a submission than one of 30."""
-    found = []
-    for count in (30, 300, 30):
-        code = f"from bn_evidence.speed import many; many({count})"
+
+
+    def measured(count: int, jobs: int) -> tuple[float, float]:
+        code = f"from bn_evidence.speed import many; many({count}, {jobs})"
         done = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True
         )
-        found.append([float(each) for each in done.stdout.split()])
-    (first, small), (seconds, large), (second, _) = found
+        seconds, memory = done.stdout.split()
+        return float(seconds), float(memory)
+
+    first, seconds, second = (measured(count, 1)[0] for count in (30, 300, 30))
     yield "time a submission at 300 over that at 30", f"{seconds / ((first + second) / 2):.2f}"
+    # What a process that runs jobs needs; the records are with the one that hands them out.
+    small, large = (measured(count, 2)[1] for count in (30, 300))
     yield "memory of a job at 300 over 30", f"{large / small:.2f} ({large / 1024:.0f} MiB)"
 
 

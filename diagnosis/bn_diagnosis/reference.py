@@ -209,6 +209,16 @@ class ReferenceLayer:
             moved.append(before - after)
         return Statistics(moved[0], moved[1])
 
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[AnyArray]:
+        """Return the sums of the steps' gradients of γ and β."""
+        sums: list[AnyArray] = []
+        for x, grad in steps:
+            self.train(x)
+            found = self.backward(grad)
+            each = [np.asarray(found.dgamma), np.asarray(found.dbeta)]
+            sums = [old + new for old, new in zip(sums, each, strict=True)] if sums else each
+        return Statistics(sums[0], sums[1])
+
     def reload(self) -> None:
         """Do nothing: the other layer is as this one."""
 

@@ -162,6 +162,14 @@ class ClosedForm:
         )
         return Statistics(before[0] - self.gamma, before[1] - self.beta)
 
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[AnyArray]:
+        found = []
+        for x, grad in steps:
+            self.train(x)
+            found.append(self.backward(grad))
+        (one, other) = found
+        return Statistics(one.dgamma + other.dgamma, one.dbeta + other.dbeta)  # type: ignore[operator]
+
     def reload(self) -> None: ...
 
     def set_momentum(self, decay: float) -> None:

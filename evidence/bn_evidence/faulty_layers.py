@@ -318,6 +318,16 @@ class _KeepsTheFirstMomentum(Faulty):
         pass
 
 
+@_faulty(
+    "assigns-its-gradients",
+    "the gradients of the last step stand where the sum should",
+    "backward.adds_up",
+)
+class _AssignsItsGradients(Faulty):
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[AnyArray]:
+        return super().add_up(steps[-1:])
+
+
 @_faulty("starts-elsewhere", "the running mean starts at 1", "running.initial_values")
 class _StartsElsewhere(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:

@@ -227,7 +227,6 @@ def many(count: int, jobs: int) -> None:
 def growth() -> Iterator[tuple[str, str]]:
     """Measure whether a class of 300 costs more a submission than one of 30."""
 
-
     def measured(count: int, jobs: int) -> tuple[float, float]:
         code = f"from bn_evidence.speed import many; many({count}, {jobs})"
         done = subprocess.run(

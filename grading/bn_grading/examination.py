@@ -14,14 +14,17 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bn_properties.cases.case import Case
+import numpy as np
+from bn_properties.calls import Train
+from bn_properties.cases.case import Case, small_integers
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Property
-from bn_properties.protocol import UNANSWERED, Setup
+from bn_properties.protocol import UNANSWERED, Setup, SubjectError
 from bn_properties.records import Cause, Counterexample, Outcome
 from bn_properties.reducing import minimise
+from bn_properties.scenario import Scenario
 from bn_properties.transcript import Oracle, Transcript
 from bn_worker.messages import Request
 
@@ -254,6 +257,7 @@ class Examination:
             if not self._present:
                 names = " or ".join(self.match.parts[0].names)
                 raise CannotLoad(f"it does not define {names}", self.output)
+            self._present -= {p.id for p in self.match.parts if p.if_taken and not self._takes(p)}
             if self.main is not None:
                 error = self._subject(self.main).construct(ANY_LAYER)
                 if error is not None and error.failure not in UNANSWERED:
@@ -262,6 +266,24 @@ class Examination:
         except BaseException:
             self.close()
             raise
+
+    def _takes(self, part: Part) -> bool:
+        """Whether the class gives inputs of the part's axes back, each feature about zero.
+
+        They have other sizes on every axis, and features that are far from each other: what is
+        normalised over other axes shows.
+        """
+        if part.id not in self._present:
+            return False
+        shape = (6, 3, 4, 5, 7)[: 2 + part.spatial_axes]
+        offsets = np.array([-40.0, 0.0, 40.0]).reshape(1, 3, *(1 for _ in shape[2:]))
+        batch = offsets + small_integers(1, shape)
+        scenario = Scenario(Setup(features=3), (Train(batch),))
+        try:
+            out = self._subject(part).observe(scenario)[0].array("out")
+        except SubjectError:
+            return False
+        return bool((np.abs(out.mean(axis=(0, *range(2, out.ndim)))) < 0.1).all())
 
     def _load_tapes(self) -> None:
         for part in self.match.defined:
@@ -292,14 +314,18 @@ class Examination:
         convention = self.match.course.convention
         subject, cases = self._subject(part), self._bank.cases(part.spatial_axes)
         refused = subject.construct(replace(ANY_LAYER, eps=2 * convention.eps))
+        about: dict[str, Sequence[Case]] = {}
         if refused is not None and refused.failure == "raised":
             # It is asked with its own ε, but for what is about another one.
             subject = self._subject(part, fixed_eps=True)
             about = {each.id: cases for each in part.properties if each.about == "other_eps"}
             cases = tuple(replace(case, eps=convention.eps) for case in cases)
-        else:
-            about = {}
-        at_once = at_once and not subject.fixed_eps
+        lacks = _lacking(subject) if part.interface.kind == "module" else ()
+        if "gamma" in lacks:
+            cases = tuple(replace(case, gamma=np.ones_like(case.gamma)) for case in cases)
+        if "beta" in lacks:
+            cases = tuple(replace(case, beta=np.zeros_like(case.beta)) for case in cases)
+        at_once = at_once and not subject.fixed_eps and not lacks
         playback = subject.play(self._bank.tape(part, convention)) if at_once else None
         return PartExamination(
             Transcript(subject, playback),
@@ -349,6 +375,21 @@ class Examination:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
+
+
+def _lacking(subject: RemoteSubject) -> tuple[str, ...]:
+    """Return which of γ and β a module does without: those are left at one and zero for it."""
+    numbers = np.full(ANY_LAYER.features, 2.0)
+    setups = {
+        "gamma": replace(ANY_LAYER, gamma=numbers),
+        "beta": replace(ANY_LAYER, beta=numbers),
+    }
+    errors = {name: subject.construct(setup) for name, setup in setups.items()}
+    return tuple(
+        name
+        for name, error in errors.items()
+        if error is not None and error.failure == "not_implemented"
+    )
 
 
 def load_request(match: Match) -> Request:

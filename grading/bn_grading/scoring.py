@@ -73,6 +73,8 @@ def properties(
         found = by_part.get(part.id)
         if found is None and (part.group in groups_present or _is_later(part, parts)):
             continue  # an alternative of one that is there
+        if found is None and part.if_taken:
+            continue
         main = found.main if found else part.group == parts[0].group
         for prop in PROPERTIES:
             if prop.family not in part.families:

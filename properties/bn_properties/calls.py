@@ -298,6 +298,35 @@ class Descend(Call):
 
 
 @dataclass(frozen=True, eq=False)
+class AddUp(Call):
+    """Two training steps without an optimiser's step between them: dγ and dβ add up."""
+
+    x: AnyArray
+    grad: AnyArray
+    then_x: AnyArray
+    then_grad: AnyArray
+    effect = "trains"
+    of_batches = ("x", "grad", "then_x", "then_grad")
+
+    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
+        """Return the one operation."""
+
+        def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+            first, second = (given["x"], given["grad"]), (given["then_x"], given["then_grad"])
+            sums: Statistics[Any] = layer.add_up((first, second))
+            return {"dgamma": sums.mean, "dbeta": sums.var}
+
+        arrays = {name: getattr(self, name) for name in self.of_batches}
+        return (Operation("add_up", run, GRADIENTS[1:], arrays, like=self.x.shape),)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return both steps; the sums stand at the second."""
+        train = "train", {"z": self.x}
+        steps = Told(*train), Told("backward", {"G": self.grad}), Told("train", {"z": self.then_x})
+        return (*steps, Told("backward, nothing cleared", {"G": self.then_grad}, GRADIENTS[1:]))
+
+
+@dataclass(frozen=True, eq=False)
 class Reload(Call):
     """The state is saved, and another layer loads it and goes on."""
 

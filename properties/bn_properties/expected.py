@@ -282,6 +282,17 @@ class OracleLayer:
         )
         return Statistics(moved[0], moved[1])
 
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[Expectation]:
+        """Return the sums of the steps' gradients of γ and β."""
+        sums: tuple[Expectation, ...] = ()
+        for x, grad in steps:
+            self.train(x)
+            found = self.backward(grad)
+            each = found.dgamma, found.dbeta
+            assert not any(isinstance(one, SubjectError) for one in each)
+            sums = tuple(map(_sum, sums, each)) if sums else each  # type: ignore[arg-type,assignment]
+        return Statistics(*sums)
+
     def reload(self) -> None:
         """Do nothing: the other layer is as this one."""
 
@@ -311,6 +322,14 @@ def _expectation(
     generously: Callable[[Array], Array] = unchanged,
 ) -> Expectation:
     return Expectation(value, bounds["stable"], bounds["one-pass"], precision, trained, generously)
+
+
+def _sum(one: Expectation, other: Expectation) -> Expectation:
+    """Return what the sum of two results should be: their bounds add up, and the sum rounds."""
+    value, precision = one.value + other.value, other.precision
+    room = precision.roundings(2) * (np.abs(one.value) + np.abs(other.value))
+    stable, one_pass = one.stable + other.stable + room, one.one_pass + other.one_pass + room
+    return Expectation(value, stable, one_pass, precision)
 
 
 def _or(value: AnyArray | None, default: Array) -> Array:

@@ -81,6 +81,7 @@ Capability = Literal[
     "state_dict",
     "frozen_input",
     "changed_momentum",
+    "gradients_add_up",
 ]
 """What an interface may offer beyond the calls that all have."""
 
@@ -91,6 +92,7 @@ CAPABILITIES: dict[Capability, str] = {
     "state_dict": "state that is saved and loaded",
     "frozen_input": "inputs that need no gradient",
     "changed_momentum": "momentum that can be changed",
+    "gradients_add_up": "gradients that add up until they are cleared",
 }
 """How each is called in messages."""
 
@@ -202,6 +204,12 @@ class Layer(Protocol[T]):
     def descend(self) -> Statistics[T]:
         """Subtract the latest gradients of γ and β from them, in place; return by how much each has
         changed.
+        """
+        ...
+
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[T]:
+        """Train on each step's batch and differentiate with its upstream gradient; return dγ and dβ
+        as they have added up.
         """
         ...
 

@@ -64,6 +64,10 @@ class Words:
     def descend(self) -> Statistics[str]:
         return Statistics("moved γ", "moved β")
 
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[str]:
+        self.asked.append(("add_up", len(steps)))
+        return Statistics("added γ", "added β")
+
     def reload(self) -> None:
         self.asked.append(("reload",))
 

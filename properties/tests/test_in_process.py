@@ -76,6 +76,9 @@ class Plain:
     def descend(self) -> Statistics[AnyArray]:
         return self.statistics()
 
+    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[AnyArray]:
+        return self.statistics()
+
     def reload(self) -> None: ...
 
     def set_momentum(self, decay: float) -> None: ...

@@ -59,6 +59,7 @@ class Worker:
             "other_layer": self._other_layer,
             "set_parameters": self._set_parameters,
             "descend": self._descend,
+            "add_up": self._add_up,
             "reload": self._reload,
             "set_momentum": self._set_momentum,
         }
@@ -238,6 +239,12 @@ class Worker:
 
     def _descend(self, request: Request) -> Reply:
         return Reply(*_collected(self._current().descend()))
+
+    def _add_up(self, request: Request) -> Reply:
+        layer, arrays = self._current(), request.arrays
+        layer.prepare(arrays["x"].dtype)
+        steps = (arrays["x"], arrays["grad"]), (arrays["then_x"], arrays["then_grad"])
+        return Reply(*_collected(layer.add_up(steps)))
 
     def _reload(self, request: Request) -> Reply:
         self._current().reload(self._setup)

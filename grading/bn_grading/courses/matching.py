@@ -122,6 +122,10 @@ def _parts(submission: Submission, course: Course) -> tuple[Part, ...]:
     spatial = {"2d": 2, "3d": 3}.get(wanted[-2:], 0)
     for part in course.parts:
         if part.spatial_axes == spatial and part.interface.kind != "functions":
-            interface = part.interface.model_copy(update={"classes": (wanted,)})
-            return (part.model_copy(update={"interface": interface}),)
+            alike = [p for p in course.parts if p is part or (p.if_taken and p.names == part.names)]
+            interface = {"classes": (wanted,)}
+            return tuple(
+                each.model_copy(update={"interface": each.interface.model_copy(update=interface)})
+                for each in alike
+            )
     raise NoMatch(f"the course {course.id} has no class that {wanted} could stand for", course)

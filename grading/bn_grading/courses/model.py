@@ -97,6 +97,7 @@ class ClassInterface(_Table):
             "state_dict": self.kind == "module",
             "frozen_input": self.kind == "module",
             "changed_momentum": self.kind == "module",
+            "gradients_add_up": self.kind == "module",
         }
         return frozenset(name for name, offered in has.items() if offered)
 
@@ -152,6 +153,9 @@ class Part(_Table):
     required: bool = True
     spatial_axes: int = Field(default=0, ge=0, le=3)
     """How many axes follow (N, C)."""
+    if_taken: bool = False
+    """Whether it is asked only of a class that takes such inputs, and normalises them as they
+    should be; nothing is said of others."""
     families: tuple[str, ...] = FAMILIES
     """Which families of properties apply."""
     may_refuse: tuple[Refusable, ...] = ()

@@ -134,6 +134,7 @@ LIFE = (
     "running.evaluated_first",
     "running.full_and_no_memory",
     "running.initial_values",
+    "backward.adds_up",
     "backward.descent",
     "backward.frozen_input",
     "hygiene.any_layout",

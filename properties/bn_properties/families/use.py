@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bn_properties.calls import (
+    AddUp,
     Backward,
     Descend,
     Infer,
@@ -291,6 +292,26 @@ def _other_momentum(case: Case) -> Scenario:
     return Scenario(case.full_setup, calls)
 
 
+@states(
+    "backward.adds_up",
+    equation=r"\texttt{grad} = \sum_k \frac{\partial Div_k}{\partial\gamma}",
+    source="gradients add up over backward passes until they are cleared: a large batch in parts",
+    presupposes=("backward.gamma_gradient", "backward.beta_gradient"),
+    stride=50,
+    needs="gradients_add_up",
+)
+def adds_up(case: Case, ask: Ask) -> Iterator[Check]:
+    """The gradients of γ and β add up over two steps between which nothing is cleared."""
+    name = "{}, added up over two steps"
+    yield from compare(ask, _adding_up(case), GRADIENTS[1:], name=name)
+
+
+@per_case
+def _adding_up(case: Case) -> Scenario:
+    x: AnyArray = case.x[::-1] * -2
+    return Scenario(case.full_setup, (AddUp(case.x, case.grad, x, case.grad),))
+
+
 PROPERTIES = (
     layers_independent,
     any_layout,
@@ -301,4 +322,5 @@ PROPERTIES = (
     state_saved,
     frozen_input,
     changed_momentum,
+    adds_up,
 )

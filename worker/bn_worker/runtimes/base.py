@@ -65,6 +65,10 @@ class Adapter(ABC):
     def prepare(self, dtype: np.dtype[Any]) -> None:  # noqa: B027 (most need nothing)
         """Make ready for inputs of a dtype, before it is looked at what a call changes."""
 
+    def add_up(self, steps: tuple[tuple[NDArray[Any], NDArray[Any]], ...]) -> Arrays:
+        """Train and differentiate step after step; return dgamma and dbeta as they add up."""
+        raise Absent("its gradients do not add up")
+
     def reload(self, setup: dict[str, Any]) -> None:
         """Save the state, and go on with another layer of this setup that has loaded it."""
         raise Absent("nothing saves its state")

@@ -37,8 +37,10 @@ class ModuleAdapter(Adapter):
         self._steps_alone = 0
         self._trained: _Pass | None = None
         self._inferred: _Pass | None = None
-        for role in ("gamma", "beta", "running_mean", "running_var"):
-            if setup.get(role) is not None and self._tensor(role) is None:
+        for role, neutral in (("gamma", 1.0), ("beta", 0.0)):
+            # A module without them (affine=False) is as one on which these stand.
+            value = setup.get(role)
+            if value is not None and self._tensor(role) is None and (value != neutral).any():
                 raise Absent(f"the module has no {self._attribute(role)}")
 
     def prepare(self, dtype: np.dtype[Any]) -> None:
@@ -61,10 +63,36 @@ class ModuleAdapter(Adapter):
                 if isinstance(tensor, torch.Tensor) and tensor.dtype != dtype:
                     # A plain attribute is out of .to()'s reach.
                     setattr(self._module, self._attribute(role), tensor.to(dtype))
+            self._settle_numbers(dtype)
         if first:
             for role in ("gamma", "beta", "running_mean", "running_var"):
-                if self._setup.get(role) is not None:
+                if self._setup.get(role) is not None and self._tensor(role) is not None:
                     self._copy(role, self._setup[role])
+
+    def _settle_numbers(self, dtype: torch.dtype) -> None:
+        """Give a tensor that holds ε or the momentum the number again that it was made with.
+
+        Converted from float32, it holds that number as float32 rounds it. Where nothing was
+        set, the number is the shortest decimal that float32 rounds so.
+
+        Raises:
+            UnusableResult: it does not take it.
+        """
+        for name in ("eps", "momentum"):
+            tensor, number = getattr(self._module, name, None), self._setup.get(name)
+            if not isinstance(tensor, torch.Tensor) or tensor.numel() != 1:
+                continue
+            number = float(str(np.float32(tensor.item()))) if number is None else number
+            wanted = torch.full_like(tensor, number, dtype=dtype)
+            if tensor.is_floating_point() and torch.equal(tensor.float(), wanted.float()):
+                if tensor.dtype != dtype:
+                    # A plain attribute is out of .to()'s reach.
+                    setattr(self._module, name, wanted)
+                with torch.no_grad():
+                    getattr(self._module, name).copy_(wanted)
+                if not torch.equal(getattr(self._module, name), wanted):
+                    text = f"the module's {name} was set to {number}, and does not read as that"
+                    raise UnusableResult(text)
 
     def _copy(self, role: str, value: NDArray[Any]) -> None:
         tensor = self._tensor(role)
@@ -119,7 +147,14 @@ class ModuleAdapter(Adapter):
         return out.detach().numpy()
 
     def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
-        """Forward in inference mode; `differentiable` as for a layer that is frozen."""
+        """Forward in inference mode; `differentiable` as for a layer that is frozen.
+
+        Raises:
+            Absent: the module keeps no running statistics (track_running_stats=False).
+        """
+        for role in ("running_mean", "running_var"):
+            if self._tensor(role) is None:
+                raise Absent(f"the module has no {self._attribute(role)}")
         self._container.eval()
         with torch.set_grad_enabled(differentiable):
             self._inferred = self._forward(x, grad=differentiable)
@@ -131,7 +166,7 @@ class ModuleAdapter(Adapter):
         if self._trained is not None and not self._trained.x.requires_grad:
             # Where the input needs a gradient, what has none is not implemented.
             for role in ("gamma", "beta"):
-                if gradients[f"d{role}"] is None:
+                if gradients[f"d{role}"] is None and self._tensor(role) is not None:
                     name = self._attribute(role)
                     raise UnusableResult(f"{name} gets no gradient where the input needs none")
         return gradients
@@ -149,6 +184,8 @@ class ModuleAdapter(Adapter):
         if latest is None:
             raise Absent(f"there was no forward in {mode} mode")
         if not latest.out.requires_grad:
+            if not latest.x.requires_grad and not any(True for _ in self._module.parameters()):
+                raise Absent("the module has no parameters")
             raise UnusableResult(
                 f"the output in {mode} mode is cut off from the input: it has no gradient"
             )
@@ -194,6 +231,18 @@ class ModuleAdapter(Adapter):
             new = self._numpy(self._tensor(name))
             moved[f"d{name}"] = None if old is None or new is None else old - new
         return moved
+
+    def add_up(self, steps: tuple[tuple[NDArray[Any], NDArray[Any]], ...]) -> Arrays:
+        """Differentiate two training steps; nobody clears .grad between them."""
+        self._module.zero_grad(set_to_none=True)
+        self._container.train()
+        for x, grad in steps:
+            latest = self._forward(x, grad=True)
+            latest.out.backward(_as_tensor(grad).to(latest.out.dtype))
+        return {
+            f"d{name}": self._numpy(getattr(self._tensor(name), "grad", None))
+            for name in ("gamma", "beta")
+        }
 
     def reload(self, setup: dict[str, Any]) -> None:
         """Go on with a module of the same setup that has loaded this one's state_dict."""

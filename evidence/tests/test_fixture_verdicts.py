@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -11,75 +10,34 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 from bn_diagnosis.faults import BY_ID
-from bn_evidence.wrong_files import WrongFile, wrong_files
-from bn_grading.case_bank import CaseBank
-from bn_grading.courses.model import Course, built_in, find
+from bn_evidence import verdicts
+from bn_grading.courses.model import built_in
 from bn_grading.grade import grade
 from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-LECTURE = FIXTURES / "courses" / "lecture"
 HEADER = re.compile(r"# rejected-by: (\S+)\n# mistake: (\S.+)\n")
 
 
 @lru_cache(maxsize=1)
-def bank() -> CaseBank:
-    return CaseBank()
-
-
-@lru_cache(maxsize=1)
-def recorded() -> dict[str, Any]:
-    """Read what each fixture was found to be when the records were made."""
-    found: dict[str, Any] = json.loads((FIXTURES / "golden" / "verdicts.json").read_text("utf-8"))
-    return found
-
-
-@lru_cache(maxsize=1)
-def known() -> frozenset[str]:
-    """Return the properties that there were when the records were made: each is named somewhere."""
-    kinds = ("fail", "error", "not_run", "blocked")
-    named = {id_ for each in recorded().values() for kind in kinds for id_ in each.get(kind, ())}
-    return frozenset(id_.rpartition("/")[2] for id_ in named)
-
-
-def brief(result: SubmissionResult) -> dict[str, Any]:
-    """Return a verdict as the records hold it: every property, those that hold as their number.
-
-    A property that is newer than the records is in none of the numbers.
-    """
-    judged_then = [p for p in result.properties if p.id.rpartition("/")[2] in known()]
-    by: dict[str, list[str]] = {}
-    for each in judged_then:
-        by.setdefault(each.status, []).append(each.id)
-    found: dict[str, Any] = {
-        "status": str(result.status),
-        "score": result.score,
-        "causes": [cause.fault for cause in result.causes],
-        "pass": len(by.get("pass", [])),
-        "not_applicable": len(by.get("not_applicable", [])),
-    }
-    found |= {name: by[name] for name in ("fail", "error", "not_run") if name in by}
-    blocked = {p.id: p.blocked_by for p in judged_then if p.status is Outcome.BLOCKED}
-    return found | ({"blocked": blocked} if blocked else {})
-
-
-@lru_cache(maxsize=1)
-def lecture() -> Course:
-    return find(str(LECTURE.with_suffix(".toml")))
+def records() -> tuple[dict[str, Any], frozenset[str]]:
+    """Read the records, and which properties there were when they were made."""
+    found = verdicts.recorded(FIXTURES)
+    return found, verdicts.known(found)
 
 
 def judged(path: Path, key: str = "") -> SubmissionResult:
     """Grade a fixture, and hold it to the records, property by property."""
     key = key or path.relative_to(FIXTURES).as_posix()
-    course = lecture() if key.startswith("courses/lecture/") else None
-    result = grade(single(str(path)), course, list(built_in().values()), bank())
-    assert recorded()[key] == brief(result)
+    result = verdicts.judged(FIXTURES, key, path)
+    recorded, known = records()
+    assert recorded[key] == verdicts.brief(result, known)
     return result
 
 
 def files(folder: str) -> list[ParameterSet]:
-    plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *LECTURE.glob(f"{folder}/*.py")])
+    plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *FIXTURES.glob(f"courses/*/{folder}/*.py")])
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
     return [pytest.param(path, id=path.stem) for path in plain] + [
@@ -87,19 +45,13 @@ def files(folder: str) -> list[ParameterSet]:
     ]
 
 
-WRONG: dict[str, WrongFile] = {
-    (folder / "mistakes" / wrong.name).relative_to(FIXTURES).as_posix(): wrong
-    for folder in (FIXTURES, LECTURE)
-    for wrong in wrong_files(folder)
-}
+WRONG = verdicts.written(FIXTURES)
 """What is made, by the key of its record."""
 
 
 def test_every_fixture_has_a_record_and_no_other() -> None:
-    folders = ("correct", "unstable", "buggy", "incomplete", "unusable")
-    paths = [path for path in FIXTURES.rglob("*.py") if path.parent.name in folders]
-    keys = {path.relative_to(FIXTURES).as_posix() for path in paths}
-    assert keys | set(WRONG) == set(recorded())
+    missing = "records: run `PYTHONPATH=evidence python -m bn_evidence.verdicts --write`"
+    assert verdicts.keys(FIXTURES) == sorted(records()[0]), missing
 
 
 @pytest.mark.parametrize("path", files("correct"))
@@ -128,7 +80,7 @@ def test_a_mistake_in_a_right_file_is_rejected_by_the_property_it_names(
 
 def test_a_right_file_that_serves_mistakes_alone_is_correct() -> None:
     for path in FIXTURES.glob("mistakes/*.py"):
-        result = grade(single(str(path)), None, list(built_in().values()), bank())
+        result = grade(single(str(path)), None, list(built_in().values()), verdicts.bank())
         assert (Status.CORRECT, result.max_score) == (result.status, result.score), path.stem
 
 

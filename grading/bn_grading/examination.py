@@ -30,8 +30,9 @@ from bn_worker.messages import Request
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.definitions import definitions
+from bn_grading.courses.interfaces import FRAMEWORKS
 from bn_grading.courses.matching import Match
-from bn_grading.courses.model import FRAMEWORKS, Part
+from bn_grading.courses.model import Part
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import CannotLoad, Session
 from bn_grading.tape_cache import Snapshot

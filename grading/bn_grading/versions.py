@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from bn_properties.records import Basis, Environment, Tool
 
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.model import FRAMEWORKS, Course, Part
+from bn_grading.courses.interfaces import FRAMEWORKS
+from bn_grading.courses.model import Course, Part
 
 ISOLATION = "none"
 """How submissions are kept apart from the machine."""

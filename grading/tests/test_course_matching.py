@@ -245,12 +245,31 @@ id = "layer"
 title = "Norm"
 group = "layer"
 families = ["training"]
-interface = { kind = "class", classes = ["Norm"], arguments = ["features", "momentum"] }
+[parts.interface]
+kind = "class"
+classes = ["Norm"]
+arguments = ["features", "momentum"]
+mode = [{ argument = "training", train = true, infer = false }]
+[parts.interface.attributes]
+eps = ["eps"]
+gamma = ["gamma"]
+beta = ["beta"]
+dgamma = ["dgamma"]
+dbeta = ["dbeta"]
+running_mean = ["mean"]
+running_var = ["var"]
 [[parts]]
 id = "more"
 title = "More"
 group = "more"
-interface = { kind = "class", classes = ["More"], arguments = ["features", "momentum"] }
+[parts.interface]
+kind = "functions"
+forward = "more_forward"
+backward = "more_backward"
+identified_by = ["more_forward"]
+settings = { eps = "eps", momentum = "momentum", mean = "running_mean", var = "running_var" }
+train_mode = "train"
+infer_mode = "test"
 [points]
 "training.agreement" = 1
 """
@@ -270,7 +289,17 @@ interface = { kind = "class", classes = ["More"], arguments = ["features", "mome
         ('["training"]', '["odd"]', "'odd' is none of"),
         ('id = "more"', 'id = "layer"', "layer"),
         ('kind = "class"', 'kind = "module"', "needs runtime 'torch'"),
-        (', arguments = ["features", "momentum"]', "", "nothing takes the momentum"),
+        ('arguments = ["features", "momentum"]\n', "", "nothing takes the momentum"),
+        ('dgamma = ["dgamma"]\n', "", "attributes: nothing is said of dgamma"),
+        ('gamma = ["gamma"]', "gamma = []", "attributes.gamma"),
+        (', mean = "running_mean"', "", "settings: nothing is said of running_mean"),
+        ('classes = ["Norm"]', "classes = []", "classes"),
+        ('["more_forward"]', "[]", "identified_by"),
+        ('infer_mode = "test"', 'infer_mode = "train"', "both 'train'"),
+        ("infer = false", "infer = true", "must differ"),
+        ("mode = [{ argument", "# [{ argument", "mode: a forward needs an argument"),
+        ('["more_forward"]', '["Norm"]', "'layer' and 'more' both go by Norm"),
+        ('"training.agreement" = 1', "", "points"),
         ("title", "titel", "title: Field required"),
         ("[points]", "[points", "is not TOML"),
     ],

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bn_grading.courses import model
+from bn_grading.courses.interfaces import RUNTIMES
 from bn_properties.calls import (
+    AddUp,
     Backward,
     Call,
     Descend,
@@ -101,7 +102,7 @@ def test_what_one_platform_has_is_imported_for_isolation_alone() -> None:
 
 
 def test_the_worker_does_what_the_grader_knows_to_ask() -> None:
-    assert set(model.RUNTIMES) == set(runtimes.RUNTIMES)
+    assert set(RUNTIMES) == set(runtimes.RUNTIMES)
     batch, vector = np.ones((2, 1)), np.ones(1)
     asked: tuple[Call, ...] = (
         Train(batch, batch),
@@ -112,6 +113,7 @@ def test_the_worker_does_what_the_grader_knows_to_ask() -> None:
         SetParameters(vector, vector),
         Population((batch,)),
         Descend(batch),
+        AddUp(batch, batch, batch, batch),
         Reload(),
         SetMomentum(0.5),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bn_properties.calls import (
+    AddUp,
     Backward,
     Call,
     Infer,
@@ -215,6 +216,7 @@ def test_an_operation_carries_these_arrays(call: Call, arrays: list[dict[str, An
                 "dbeta": "idβ",
             },
         ),
+        (AddUp(X, G, P, G), [("add_up", 2)], {"dgamma": "added γ", "dbeta": "added β"}),
         (OtherLayer(X), [("other_layer", X, None, None)], {}),
         (OtherLayer(X, G, P), [("other_layer", X, G, P)], {}),
         (SetParameters(GAMMA, BETA), [("set_parameters", GAMMA, BETA, False)], {}),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from bn_worker.loading import LoadError, parse
 
 from bn_grading.courses.definitions import Definitions, definitions
-from bn_grading.courses.model import FRAMEWORKS, Course, Part
+from bn_grading.courses.interfaces import FRAMEWORKS
+from bn_grading.courses.model import Course, Part
 from bn_grading.intake.submission import Submission
 
 

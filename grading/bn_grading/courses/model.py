@@ -12,32 +12,18 @@ from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.cases.traits import TraitName
 from bn_properties.catalogue import BY_ID, FAMILIES, PROPERTIES
 from bn_properties.property import Property
-from bn_properties.protocol import Capability, Refusable
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from bn_properties.protocol import Refusable
+from pydantic import Field, ValidationError, model_validator
+
+from bn_grading.courses.interfaces import (
+    RUNTIMES,
+    ClassInterface,
+    FunctionInterface,
+    Table,
+)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-FRAMEWORKS = {"torch": "PyTorch"}
-"""What submissions may be written with beside NumPy: the module, and how it is called."""
-
-RUNTIMES = {"class": "numpy", "functions": "numpy", "module": "torch"}
-"""For each kind of interface, what its submissions are written with: `numpy`, or a framework.
-
-How each is spoken to is a module of `bn_worker.runtimes`.
-"""
-
-Argument = Literal["features", "momentum", "eps"]
-"""What a constructor may be given."""
-Role = Literal["eps", "gamma", "beta", "dgamma", "dbeta", "running_mean", "running_var"]
-"""What an attribute may hold."""
-Setting = Literal["eps", "momentum", "running_mean", "running_var"]
-"""What a dictionary of settings may hold."""
-
-
-class Limits(_Table):
+class Limits(Table):
     """How long a submission may take, in seconds."""
 
     start: float = Field(default=10.0, gt=0)
@@ -48,102 +34,7 @@ class Limits(_Table):
     """All calls together."""
 
 
-class Mode(_Table):
-    """A forward's argument that chooses the mode, and its two values."""
-
-    argument: str
-    train: bool | str
-    infer: bool | str
-    default: Literal["train"] | None = None
-    """What a call without the argument must do, where the course says so."""
-
-
-class ClassInterface(_Table):
-    """A class with attributes (`class`), or a torch module (`module`)."""
-
-    kind: Literal["class", "module"]
-    classes: tuple[str, ...]
-    """Names the class goes by; the first that the file defines is taken."""
-    arguments: tuple[Argument, ...] = ("features",)
-    """What the constructor takes by position: `features`, `momentum`, `eps`."""
-    keyword_arguments: dict[str, Argument] = {}
-    """What it takes by keyword: the keyword, and which of the above it is."""
-    forward: tuple[str, ...] = ("forward",)
-    backward: tuple[str, ...] = ("backward",)
-    mode: tuple[Mode, ...] = ()
-    output: tuple[str, ...] = ()
-    """Attributes that hold the output when forward returns None."""
-    attributes: dict[Role, tuple[str, ...]] = {}
-    """For each role (gamma, dbeta, running_mean, …) the names it goes by."""
-    inference_backward: tuple[str, ...] = ()
-    """Methods that differentiate inference; a module needs none."""
-    cumulative: Literal["no", "optional", "required"] = "no"
-    """Whether momentum None asks for the plain average of all batches."""
-    population: tuple[str, ...] = ()
-    """Methods that take a list of mini-batches and return the population's mean and variance."""
-
-    @property
-    def takes(self) -> frozenset[str]:
-        """What the constructor is given."""
-        return frozenset((*self.arguments, *self.keyword_arguments.values()))
-
-    @property
-    def offers(self) -> frozenset[Capability]:
-        """What it offers beyond the calls that all interfaces have."""
-        has: dict[Capability, bool] = {
-            "inference_gradient": self.kind == "module" or bool(self.inference_backward),
-            "cumulative_average": self.cumulative != "no",
-            "population": bool(self.population),
-            "state_dict": self.kind == "module",
-            "frozen_input": self.kind == "module",
-            "changed_momentum": self.kind == "module",
-            "gradients_add_up": self.kind == "module",
-        }
-        return frozenset(name for name, offered in has.items() if offered)
-
-    @property
-    def may_refuse(self) -> frozenset[Capability]:
-        """What of it an implementation may do without."""
-        optional: dict[Capability, bool] = {
-            "cumulative_average": self.cumulative == "optional",
-            "changed_momentum": self.kind == "module",
-        }
-        return frozenset(name for name, refused in optional.items() if refused)
-
-
-class FunctionInterface(_Table):
-    """A forward and a backward function with a dictionary of settings."""
-
-    kind: Literal["functions"]
-    forward: str
-    backward: str
-    identified_by: tuple[str, ...]
-    """The functions of which a file must define one for the part to be there."""
-    settings: dict[str, Setting]
-    """Keys of the settings, and which of eps, momentum, running_mean, running_var each is."""
-    train_mode: str
-    infer_mode: str
-    population: str = ""
-    """A function that takes a list of mini-batches and returns the population's mean and variance.
-    """
-
-    @property
-    def takes(self) -> frozenset[str]:
-        """What the settings hold."""
-        return frozenset(self.settings.values())
-
-    @property
-    def offers(self) -> frozenset[Capability]:
-        """What it offers beyond the calls that all interfaces have."""
-        return frozenset({"population"} if self.population else ())
-
-    @property
-    def may_refuse(self) -> frozenset[Capability]:
-        """Nothing: what it offers, it asks for."""
-        return frozenset()
-
-
-class Part(_Table):
+class Part(Table):
     """One implementation that a submission holds."""
 
     id: str
@@ -185,7 +76,7 @@ ONLY = 0.25
 """How much of a property's points is lost where it fails only for a few special inputs."""
 
 
-class Course(_Table):
+class Course(Table):
     """What a course asks for, how it names things and what each property is worth."""
 
     id: str
@@ -197,13 +88,13 @@ class Course(_Table):
     """Whether properties that fail only because another one failed keep their points (`once`)."""
     otherwise: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """What the failure of a property that earns no points takes off, in a part that is required."""
-    only: dict[TraitName, float] = {}
+    only: dict[TraitName, float] = Field(default_factory=dict)
     """How much of a property's points is lost where it fails only for some inputs, 0 to 1 each:
     `one_value`, `one_feature`, `square`, `zero_gamma`, `constant_feature`; ¼ where nothing is said.
     """
     limits: Limits = Limits()
     parts: tuple[Part, ...] = Field(min_length=1)
-    points: dict[str, float]
+    points: dict[str, float] = Field(min_length=1)
     """Points by property id; with `part/` before it for any part but the main one."""
 
     @model_validator(mode="after")
@@ -216,6 +107,7 @@ class Course(_Table):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"parts: the id {name!r} is there twice, but must be there once")
+        self._check_names()
         for part in self.parts:
             for family in part.families:
                 if family not in FAMILIES:
@@ -237,6 +129,15 @@ class Course(_Table):
             if not 0 <= share <= 1:
                 raise ValueError(f"only: {trait} is {share}, but must be from 0 to 1")
         return self
+
+    def _check_names(self) -> None:
+        """Refuse two parts that go by one name and take inputs of the same axes."""
+        taken: dict[tuple[str, int], str] = {}
+        for part in self.parts:
+            for name in part.names:
+                other = taken.setdefault((name, part.spatial_axes), part.id)
+                if other != part.id:
+                    raise ValueError(f"parts: {other!r} and {part.id!r} both go by {name}")
 
     def share(self, trait: TraitName | None) -> float:
         """Return how much of a property's points its failure costs; None: it fails anywhere."""

@@ -173,6 +173,15 @@ def _images(space: tuple[int, ...]) -> Case:
     return _large(3, 5, sizes, np.float32)
 
 
+FORWARD = ("running.mean_recurrence", "running.variance_recurrence", "running.any_order")
+"""What asks for no gradient: a Jacobian of ten thousand instances would fill the memory."""
+
+
+def _whole_set(space: tuple[int, ...]) -> Case:
+    rows, sizes = (3, ((4003,), (61, 67), (13, 17, 19))[len(space) - 1]) if space else (10_007, ())
+    return replace(_case((rows, 2, *sizes)), asked_by=FORWARD)
+
+
 def _lived(space: tuple[int, ...]) -> Case:
     return replace(_case((4, 3, *space)), asked_by=LIFE)
 
@@ -202,6 +211,7 @@ PINNED: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
     "a thousand instances, and inference on ten thousand": _many_rows,
     "blocks with a remainder in both directions": _many_of_both,
     "images as large as real ones": _images,
+    "ten thousand instances in training, of each feature": _whole_set,
     "a layer's whole life, in plain numbers": _lived,
     "the same in float32, in which modules are made": _lived_single,
     "a thousand steps": _lasting,

@@ -42,6 +42,8 @@ class Worker:
         self._other: Callable[[dict[str, Any]], Adapter] | None = None
         self._others: list[Adapter] = []
         self._setup: dict[str, Any] = {}
+        self._differentiated = False
+        """Whether the latest backward has given gradients."""
         self._overwrite: Any = None
         """An output that the caller writes into, as soon as it has been given."""
         self._first: dict[tuple[str, str], Any] = {}
@@ -120,7 +122,7 @@ class Worker:
         self._other = lambda own: runtimes.construct(spec, self._names, _unlike(setup) | own)
         self._layer = runtimes.construct(spec, self._names, setup)
         self._first, self._lent, self._others, self._setup = {}, [], [], setup
-        self._overwrite = None
+        self._overwrite, self._differentiated = None, False
         return Reply()
 
     def _current(self) -> Adapter:
@@ -173,9 +175,11 @@ class Worker:
         grad = laid(request.arrays["grad"], request.options.get("layout", "C"))
         self._lent.append((grad, grad.tobytes()))
         trained = request.op == "backward"
+        self._differentiated = False
         gradients = (layer.backward if trained else layer.infer_backward)(grad)
         if request.options.get("frozen"):
             del gradients["dz"]
+        self._differentiated = True
         for name in gradients:
             self._first.setdefault(("backward", name), gradients[name])
         arrays, problems = _collected(gradients)
@@ -238,6 +242,8 @@ class Worker:
         return Reply()
 
     def _descend(self, request: Request) -> Reply:
+        if not self._differentiated:
+            raise Absent("there is no gradient to subtract")
         return Reply(*_collected(self._current().descend()))
 
     def _add_up(self, request: Request) -> Reply:

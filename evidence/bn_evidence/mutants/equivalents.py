@@ -7,7 +7,12 @@ import re
 
 from bn_evidence.mutants.edits import Mutant
 
-_VANISHING = re.compile(r"np\.(sum|mean)\((diff|xmu|-2 \* \(x - \w+\))")
+_VANISHING = re.compile(
+    r"np\.(sum|mean)\((diff|xmu|D,|c\)|self\.x - self\.mean|self\.Z - self\.M)"
+    r"|np\.(sum|mean)\(-2 \* (D|xmu|\(x - \w+\))"
+    r"|\b(d|diff)\.(sum|mean)\(|\bresid\b|\bleftover\b|one\.T @ self\.D|xmu\.(sum|mean)\("
+)
+"""How the files write Σ(z − μ)."""
 _DEFAULTS = ("'eps'", "'momentum'", "1e-08", "1e-05", "alpha=")
 _SIGNS = ("operands swapped", "minus added", "sign dropped")
 _PROTOCOL = (
@@ -36,6 +41,7 @@ CLASSES = {
     "commutes": "The order of factors, terms, axes or operands does not matter here.",
     "same value": "The other name or number has the same value at this place.",
     "overwritten": "An initial value that is overwritten before it is read.",
+    "done again": "What is left out is done when it is next asked for.",
     "stored already": "Inference puts statistics back that are in their place already.",
 }
 """Every class, and what it says."""
@@ -48,6 +54,43 @@ _BY_HAND = {
     "cs231n_layers:116:45:": "same value",
     "cs231n_transposed:8:34:": "same value",
     "cmu_jacobian:44:29:numerator dropped": "same value",
+    "cmu_bn2d:31:": "never read",
+    "cmu_both_dims_core:33:": "never read",
+    "cmu_fan_in_graph:39:": "never read",
+    "cmu_jacobian_per_feature:42:": "never read",
+    "cmu_loops_numba:68:": "never read",
+    "cmu_module_base:66:": "never read",
+    "cmu_ones_matmul:23:": "never read",
+    "cmu_projection:36:": "never read",
+    "cmu_slots_namedtuple:40:": "never read",
+    "cmu_transposed_closure:53:": "never read",
+    "cmu_module_base:15:": "overwritten",
+    "cmu_lazy_history:37:": "done again",
+    "cmu_lazy_history:42:": "done again",
+    "cmu_lazy_history:47:": "done again",
+    # A copy, or a product with one, of what is float64.
+    "cmu_loops_numba:64:": "same value",
+    "cmu_loops_numba:80:": "same value",
+    "cs231n_feature_loop_projection:9:": "same value",
+    "cs231n_graph_steps:57:": "same value",
+    # A column of ones times a row: broadcasting does the same.
+    "cmu_ones_matmul:30:": "broadcasts",
+    "cmu_ones_matmul:37:": "broadcasts",
+    "cmu_ones_matmul:39:": "broadcasts",
+    "cmu_ones_matmul:40:25:first": "broadcasts",
+    "cmu_ones_matmul:43:25:first": "broadcasts",
+    "cmu_ones_matmul:44:25:first": "broadcasts",
+    "cmu_ones_matmul:55:": "broadcasts",
+    "cmu_ones_matmul:62:": "broadcasts",
+    "cmu_ones_matmul:63:": "broadcasts",
+    "cmu_ones_matmul:64:": "broadcasts",
+    "cs231n_vanishing_by_graph:40:25:last": "broadcasts",
+    "cs231n_vanishing_by_graph:42:16:last": "broadcasts",
+    "cs231n_closure_cache:49:": "broadcasts",
+    "cs231n_closure_cache:61:": "broadcasts",
+    # Whether the statistics are there is asked of both keys by asking for one.
+    "cs231n_layers_old_numpy:23:": "same value",
+    "cs231n_graph_steps:64:": "vanishing term",
     # The sum of the squares' route over the batch is that of Σ(z − μ).
     "cs231n_graph:86:18:last term dropped": "vanishing term",
 }

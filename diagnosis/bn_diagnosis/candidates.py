@@ -139,7 +139,7 @@ class Candidates:
 
     def __init__(self, convention: Convention, spatial_axes: int, expectation: Expects) -> None:
         """Prepare every fault as a candidate."""
-        self._batch_norm = BatchNorm(convention, spatial_axes)
+        self.batch_norm = BatchNorm(convention, spatial_axes)
         self._layouts = {
             fault: Layout(fault.replaces["rows"], convention, expectation)
             for fault in FAULTS
@@ -153,4 +153,4 @@ class Candidates:
 
     def _of(self, *faults: Fault) -> Candidate:
         layout = next((self._layouts[fault] for fault in faults if fault in self._layouts), None)
-        return Candidate(faults, self._batch_norm, layout)
+        return Candidate(faults, self.batch_norm, layout)

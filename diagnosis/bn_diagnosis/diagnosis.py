@@ -1,8 +1,8 @@
 """Which known mistake explains what a submission did.
 
 Every fault of the catalogue is put through the scenarios that the submission was put through. A
-fault explains the submission if it reproduces *every* result that was observed; then, and only
-then, it is named.
+fault explains the submission if it reproduces *every* result that was observed. Where none does,
+the formula of each wrong observable is recovered (`recovered`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bn_properties.transcript import Oracle
 from bn_diagnosis import instability
 from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.matching import Expects, Observation, Observer
+from bn_diagnosis.recovered import Formulas
 from bn_diagnosis.search import explaining
 
 Transcript = Sequence[tuple[Scenario, tuple[Response[AnyArray], ...]]]
@@ -58,6 +59,7 @@ class Diagnosis:
         self._candidates = Candidates(convention, spatial_axes, expectation)
         self._observer = Observer(expectation)
         self._further = further
+        self._formulas = Formulas(convention, spatial_axes, self._candidates)
 
     def explanations(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None
@@ -84,6 +86,10 @@ class Diagnosis:
             if ask is not None:
                 found, more = self._told_apart(found, ask)
                 observed += more
+            if not found and ask is not None:
+                recovered = self._formulas.explaining(observed, ask)
+                if recovered is not None:
+                    return (Explanation(recovered[1], recovered[0].fails),)
             results = sum(len(each.places) for each in observed)
             return tuple(Explanation(each.cause(results), each.fails) for each in found)
 

@@ -109,7 +109,7 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
     finding = found.findings[prop.id]
     root = found.blocked.get(prop.id) or blocked_by(finding, found.findings)
     # A cause explains everything that was seen of its part; several are each other's alternatives.
-    alone = found.causes[0].fault if len(found.causes) == 1 else None
+    alone = _alone(found.causes, prop)
     errors = {
         number: finding.errors[i] for number, i in enumerate(found.cases) if i in finding.errors
     }
@@ -137,6 +137,15 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         cause=alone if failed else None,
         counterexample=found.counterexamples.get(prop.id),
     )
+
+
+def _alone(causes: Sequence[Cause], prop: Property) -> str | None:
+    """Return the cause of a failure; one that leaves something unexplained is that of its own."""
+    if len(causes) != 1:
+        return None
+    (cause,) = causes
+    whole = cause.explained == cause.observed
+    return cause.fault if whole or prop.id in cause.properties else None
 
 
 def _row(

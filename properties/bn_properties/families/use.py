@@ -115,7 +115,7 @@ _LAYOUTS: tuple[Layout, ...] = ("fortran", "strided", "reversed", "read-only")
     "hygiene.any_layout",
     equation=r"f(z) \text{ depends on the numbers in } z \text{ alone}",
     source="what a network hands on is a slice, a transposed view, or not its own to write to",
-    presupposes=(*_GRADIENTS_HOLD, "inference.affine_fold"),
+    presupposes=(*_GRADIENTS_HOLD, "inference.affine_fold", "hygiene.input_unmodified"),
     stride=50,
 )
 def any_layout(case: Case, ask: Ask) -> Iterator[Check]:
@@ -204,7 +204,7 @@ STEPS = 1000
     "running.thousand_steps",
     equation=r"M_n = k^n M_0 + (1 - k^n)\,\mu_B, \quad n = 1000",
     source="the recurrence; training takes thousands of steps",
-    presupposes=_RECURRENCES_HOLD,
+    presupposes=(*_RECURRENCES_HOLD, "hygiene.input_unmodified"),
     stride=0,
 )
 def thousand_steps(case: Case, ask: Ask) -> Iterator[Check]:

@@ -17,7 +17,7 @@ _TAGS = frozenset(
     (
         "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub",
         "msup", "msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd", "mstyle",
-        "mpadded",
+        "mpadded", "menclose",
     )
 )  # fmt: skip
 _ATTRIBUTES = frozenset(
@@ -52,6 +52,9 @@ def mathml(latex: str) -> Markup | None:
     tree = _parse(latex)
     if tree is None:
         return None
+    for marked in tree.iter("menclose"):
+        # Browsers draw no box round a formula by themselves.
+        marked.tag, marked.attrib = "mrow", {"class": "changed"}
     tree.set("xmlns", "http://www.w3.org/1998/Math/MathML")
     return Markup(ElementTree.tostring(tree, encoding="unicode"))  # the tree is an allow-list
 
@@ -87,6 +90,8 @@ def _text(node: ElementTree.Element) -> str:  # noqa: PLR0911 - one return an el
             return " "
         case "mfrac":
             return f"{_numerator(parts[0])}/{_factor(node[1], parts[1])}"
+        case "menclose":
+            return f"⟦{_row(node, parts).strip()}⟧"
         case "msqrt":
             inside = _row(node, parts)
             return f"√{inside if len(inside) == 1 else f'({inside})'}"

@@ -1,0 +1,1 @@
+"""Which formula a submission computes: recovered from numbers, an observable at a time."""

@@ -1,0 +1,271 @@
+"""The slips of one place: every formula that is one edit away from a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from bn_diagnosis.recovery.forms import FORWARD, RESULT, Program
+from bn_diagnosis.recovery.trees import (
+    MINUS_ONE,
+    ONE,
+    ZERO,
+    Axis,
+    Number,
+    Path,
+    Power,
+    Product,
+    Reduction,
+    Sum,
+    Symbol,
+    Tree,
+    add,
+    minus,
+    multiply,
+    number,
+    power,
+    reduction,
+    replaced,
+    substituted,
+    symbol,
+    walk,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """Another formula in one place of one quantity's."""
+
+    binding: str
+    """The quantity."""
+    path: Path
+    """Where in its formula."""
+    rule: str
+    """What kind of slip it is."""
+    old: Tree
+    new: Tree
+    kept: frozenset[str] = frozenset()
+    """Of a slip that is made throughout: the quantities in which it is not made."""
+    everywhere: Mapping[str, Tree] | None = None
+    """For a slip that is made throughout: what stands in these symbols' places; `old` and `new` are
+    the first of them."""
+
+    def made(self, program: Program) -> Program:
+        """Return the program with the edit made."""
+        if self.everywhere:
+            made = {
+                name: tree if name in self.kept else substituted(tree, self.everywhere)
+                for name, tree in program.bindings.items()
+            }
+            return Program(made)
+        tree = replaced(program.bindings[self.binding], self.path, self.new)
+        return program.with_binding(self.binding, tree)
+
+
+ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
+VECTORS = ("gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse")
+SCALARS = ("n", "features", "less_one", "eps", "keep", "rest", "images", "area")
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    name: group for group in (ROWS, VECTORS, SCALARS) for name in group
+}
+_EXPONENTS = tuple(Fraction(k, 2) for k in (-6, -4, -3, -2, -1, 1, 2, 3, 4))
+_AXES: tuple[Axis, ...] = ("batch", "features", "all")
+
+
+def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
+    """Yield every edit of one place; `symbols` are the given ones that may be put in.
+
+    Omissions and exchanges come before insertions, so that of two formulas of one function the
+    plainer slip is found first.
+    """
+    late: list[Edit] = []
+    known = [name for name in symbols if name != RESULT]
+    for binding, tree in program.bindings.items():
+        # What was computed before may stand in the place of another quantity.
+        for path, part in walk(tree):
+            for rule, new in _omitted(part):
+                yield Edit(binding, path, rule, part, new)
+            for rule, new in _exchanged(part, known):
+                yield Edit(binding, path, rule, part, new)
+            late += [Edit(binding, path, rule, part, new) for rule, new in _inserted(part)]
+        known.append(binding)
+    yield from throughout(program, symbols)
+    yield from late
+
+
+IMAGES, AREA, N, EPS = (symbol(name) for name in ("images", "area", "n", "eps"))
+FIXED_EPS = tuple(number(Fraction(1, 10**k)) for k in (5, 8, 3, 6, 7, 4, 9, 10, 12))
+_EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
+    {"n": symbol("features")},
+    {"n": symbol("less_one")},
+    {"n": IMAGES},
+    {"n": IMAGES, "less_one": add(IMAGES, MINUS_ONE)},
+    {"n": AREA},
+    {"n": multiply(IMAGES, symbol("height"), symbol("height"))},
+    {"n": multiply(IMAGES, symbol("width"), symbol("width"))},
+    {"n": ONE},
+    {"eps": ZERO},
+    *({"eps": each} for each in FIXED_EPS),
+    {"gamma": ONE},
+    {"beta": ZERO},
+    {"gamma": symbol("beta"), "beta": symbol("gamma")},
+    {"gamma": symbol("beta")},
+    {"keep": symbol("rest"), "rest": symbol("keep")},
+    {"old_mean": symbol("mean"), "old_var": symbol("var")},
+    {"mean": symbol("old_mean"), "var": symbol("old_var")},
+)
+
+
+VAR = symbol("var")
+_BEHIND: tuple[Mapping[str, Tree], ...] = (
+    {"s": power(VAR, "1/2")},
+    {"s": add(power(VAR, "1/2"), EPS)},
+    {"s": add(VAR, EPS)},
+    {"s": VAR},
+    *({"s": power(add(VAR, each), "1/2")} for each in FIXED_EPS),
+)
+"""What the backward may compute anew, and otherwise than the forward did."""
+
+
+def throughout(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
+    """Yield the slips that are made wherever a symbol stands; see `edits`."""
+    known = {*symbols, *program.bindings}
+    mentioned = {
+        part.name
+        for tree in program.bindings.values()
+        for _, part in walk(tree)
+        if isinstance(part, Symbol)
+    }
+    forward = FORWARD.keys() & program.bindings.keys()
+    differentiates = "u" in forward and "g" in mentioned
+    meanings = [(each, frozenset[str]()) for each in _EVERYWHERE]
+    if differentiates:
+        meanings += [(each, frozenset(forward)) for each in (*_BEHIND, *_EVERYWHERE)]
+    for meaning, kept in meanings:
+        put_in = {
+            part.name
+            for tree in meaning.values()
+            for _, part in walk(tree)
+            if isinstance(part, Symbol)
+        }
+        if meaning.keys() & mentioned and put_in <= known:
+            name, new = next(iter(meaning.items()))
+            last = list(program.bindings)[-1]
+            yield Edit(last, (), "throughout", symbol(name), new, kept, meaning)
+
+
+def _omitted(part: Tree) -> Iterator[tuple[str, Tree]]:
+    if isinstance(part, Sum):
+        for place, term in enumerate(part.terms):
+            yield "term left out", part.with_part(place, ZERO)
+            yield "sign", part.with_part(place, minus(term))
+    elif isinstance(part, Product):
+        for place, factor in enumerate(part.factors):
+            yield "factor left out", part.with_part(place, ONE)
+            yield "divided, not multiplied", part.with_part(place, power(factor, -1))
+    elif isinstance(part, Power):
+        yield "power left out", part.base
+    elif isinstance(part, Reduction):
+        yield "not summed", part.of
+
+
+def _exchanged(part: Tree, known: Sequence[str]) -> Iterator[tuple[str, Tree]]:
+    if isinstance(part, Symbol):
+        for name in _KINDS.get(part.name, ()):
+            if name != part.name and name in known:
+                yield "another quantity", symbol(name)
+    elif isinstance(part, Power):
+        yield from _raised_otherwise(part)
+    elif isinstance(part, Number):
+        for value in (1, 2, 3, 4, "1/2", "3/2", "1/4"):
+            for each in (Fraction(value), -Fraction(value)):
+                if each != part.value:
+                    yield "another constant", number(each)
+    elif isinstance(part, Reduction):
+        yield from _reduced_otherwise(part)
+    elif isinstance(part, Sum):
+        yield from _taken_in(part)
+
+
+def _raised_otherwise(part: Power) -> Iterator[tuple[str, Tree]]:
+    for exponent in _EXPONENTS:
+        if exponent != part.exponent:
+            yield "another power", power(part.base, exponent)
+    if part.exponent.denominator == 2:
+        whole = power(part.base, part.exponent.numerator)
+        yield "precedence", multiply(number("1/2"), whole)
+    if isinstance(part.base, Sum):
+        yield "outside the power", _apart(part)
+        yield "outside the power", _root_of_one(part)
+
+
+def _apart(part: Power) -> Tree:
+    """Return the terms of a sum, each to the power: √a + √b for √(a+b)."""
+    assert isinstance(part.base, Sum)
+    return add(*(power(term, part.exponent) for term in part.base.terms))
+
+
+def _root_of_one(part: Power) -> Tree:
+    """Return the power of the first term alone, with the others beside it: √a + b for √(a+b).
+
+    Of a negative power, the sum is in the divisor.
+    """
+    assert isinstance(part.base, Sum)
+    first, *others = part.base.terms
+    if part.exponent > 0:
+        return add(power(first, part.exponent), *others)
+    return power(add(power(first, "1/2"), *others), 2 * part.exponent)
+
+
+def _reduced_otherwise(part: Reduction) -> Iterator[tuple[str, Tree]]:
+    other = "mean" if part.kind == "sum" else "sum"
+    yield f"{other} for {part.kind}", reduction(other, part.axis, part.of)
+    for axis in _AXES:
+        if axis != part.axis:
+            yield "another axis", reduction(part.kind, axis, part.of)
+    if part.kind == "mean":
+        for divisor in ("less_one", "features"):
+            summed = reduction("sum", part.axis, part.of)
+            yield "another divisor", multiply(summed, power(symbol(divisor), -1))
+    if isinstance(part.of, Product):
+        for place, factor in enumerate(part.of.factors):
+            rest = part.of.with_part(place, ONE)
+            yield "one factor summed", multiply(rest, reduction(part.kind, part.axis, factor))
+            yield "one factor not summed", multiply(factor, reduction(part.kind, part.axis, rest))
+            both = reduction(part.kind, part.axis, factor)
+            yield "factors summed apart", multiply(both, reduction(part.kind, part.axis, rest))
+    if isinstance(part.of, Power):
+        inner = reduction(part.kind, part.axis, part.of.base)
+        yield "power of the sum", power(inner, part.of.exponent)
+
+
+def _taken_in(part: Sum) -> Iterator[tuple[str, Tree]]:
+    """A factor of one term that takes the others in: γ(u + β) for γu + β; z − m/s for (z − m)/s."""
+    for place, term in enumerate(part.terms):
+        if isinstance(term, Product):
+            for number_, factor in enumerate(term.factors):
+                inner = part.with_part(place, term.with_part(number_, ONE))
+                yield "taken into the brackets", multiply(factor, inner)
+
+
+def _inserted(part: Tree) -> Iterator[tuple[str, Tree]]:
+    if isinstance(part, Product):
+        for place, factor in enumerate(part.factors):
+            if isinstance(factor, Sum):
+                rest = part.with_part(place, ONE)
+                for number_, term in enumerate(factor.terms):
+                    others = factor.with_part(number_, ZERO)
+                    yield "brackets left out", add(multiply(rest, term), others)
+    if isinstance(part, (Number,)):
+        return
+    for name in ("n", "less_one", "gamma", "s", "features"):
+        yield "extra factor", multiply(symbol(name), part)
+        yield "extra factor", multiply(power(symbol(name), -1), part)
+    for value in (-1, 2, "1/2"):
+        yield "extra factor", multiply(number(value), part)
+    for name in ("eps", "beta"):
+        yield "extra term", add(part, symbol(name))
+    if not isinstance(part, Power):
+        for exponent in ("1/2", 2):
+            yield "extra power", power(part, exponent)

@@ -1,0 +1,162 @@
+"""What formulas are recovered from: a few well-conditioned steps, the same for every submission.
+
+All layers have one batch size and one width, which differ, so that a formula is computed for all of
+them at once; ε is of the order of the variance, so that where it stands shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from bn_oracle.arrays import Array
+from bn_properties.calls import Call, Infer, Train
+from bn_properties.cases.case import splitmix
+from bn_properties.protocol import AnyArray, Quantity, Setup, SubjectError
+from bn_properties.scenario import Response, Scenario
+
+from bn_diagnosis.recovery.forms import Observable
+
+LAYERS = 3
+_SHAPES = {0: (7, 5), 1: (5, 7, 6), 2: (5, 7, 2, 3), 3: (5, 7, 1, 2, 3)}
+"""Of a batch, by the number of axes after (N, C)."""
+_DECAYS = (0.8125, 0.34375, 0.625)
+
+Place = tuple[int, Quantity]
+_OF_TRAINING: Mapping[Observable, Place] = {
+    "out": (0, "out"),
+    "running_mean": (0, "running_mean"),
+    "running_var": (0, "running_var"),
+    "dgamma": (0, "dgamma"),
+    "dbeta": (0, "dbeta"),
+    "dz": (0, "dz"),
+}
+_OF_INFERENCE: Mapping[Observable, Place] = {
+    "inferred": (0, "out"),
+    "inferred_dz": (0, "dz"),
+    "inferred_dgamma": (0, "dgamma"),
+    "inferred_dbeta": (0, "dbeta"),
+}
+
+
+def _uniform(start: int, shape: tuple[int, ...]) -> Array:
+    """Return numbers from −1 to 1 that `start` determines."""
+    numbers = splitmix(start, int(np.prod(shape))) >> np.uint64(11)
+    return numbers.astype(np.float64).reshape(shape) * 2.0**-52 - 1.0
+
+
+def rows(array: AnyArray) -> Array:
+    """Return (N, C, …) as (B, C)."""
+    return np.moveaxis(np.asarray(array, np.float64), 1, -1).reshape(-1, array.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The steps, and what each symbol is in them."""
+
+    spatial_axes: int = 0
+    fixed_eps: float | None = None
+    """The ε of a layer that has no other."""
+    inference_gradient: bool = False
+    """Whether inference is differentiated."""
+
+    @cached_property
+    def _setups(self) -> tuple[Setup, ...]:
+        features = _SHAPES[self.spatial_axes][1]
+        return tuple(
+            Setup(
+                features,
+                0.3125 + 0.25 * layer if self.fixed_eps is None else self.fixed_eps,
+                _DECAYS[layer],
+                1.5 + _uniform(10 * layer + 1, (features,)),
+                0.25 + _uniform(10 * layer + 2, (features,)),
+                2.0 * _uniform(10 * layer + 3, (features,)),
+                1.75 + _uniform(10 * layer + 4, (features,)),
+            )
+            for layer in range(LAYERS)
+        )
+
+    @cached_property
+    def _batches(self) -> tuple[tuple[Array, Array], ...]:
+        shape = _SHAPES[self.spatial_axes]
+        offset = 0.5 * np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))
+        return tuple(
+            (2 * _uniform(10 * layer + 5, shape) + offset, _uniform(10 * layer + 6, shape) + 0.25)
+            for layer in range(LAYERS)
+        )
+
+    def _scenarios(self, call: type[Call]) -> Iterator[Scenario]:
+        for setup, (x, grad) in zip(self._setups, self._batches, strict=True):
+            if call is Train:
+                yield Scenario(setup, (Train(x, grad),))
+            else:
+                yield Scenario(setup, (Infer(x, grad if self.inference_gradient else None),))
+
+    @cached_property
+    def training(self) -> tuple[Scenario, ...]:
+        """A training step of each layer."""
+        return tuple(self._scenarios(Train))
+
+    @cached_property
+    def inference(self) -> tuple[Scenario, ...]:
+        """An inference of each layer, with the statistics that were set."""
+        return tuple(self._scenarios(Infer))
+
+    @cached_property
+    def symbols(self) -> dict[str, Array]:
+        """The symbols' values: (layers, B, C), (layers, 1, C) or (layers, 1, 1)."""
+        shape = _SHAPES[self.spatial_axes]
+        batches = [(rows(x), rows(grad)) for x, grad in self._batches]
+        each = {
+            "z": [x for x, _ in batches],
+            "g": [grad for _, grad in batches],
+            "gamma": [setup.gamma for setup in self._setups],
+            "beta": [setup.beta for setup in self._setups],
+            "old_mean": [setup.running_mean for setup in self._setups],
+            "old_var": [setup.running_var for setup in self._setups],
+            "eps": [setup.eps for setup in self._setups],
+            "keep": [setup.decay for setup in self._setups],
+            "rest": [1.0 - (setup.decay or 0.0) for setup in self._setups],
+        }
+        count = batches[0][0].shape[0]
+        same = {"n": count, "less_one": count - 1, "features": shape[1]}
+        if self.spatial_axes:
+            same |= {"images": shape[0], "area": count // shape[0]}
+            same |= {"height": shape[-2] if len(shape) > 3 else 1, "width": shape[-1]}
+        stacked = {name: np.array(values, np.float64) for name, values in each.items()}
+        found = {
+            name: array.reshape(LAYERS, *(1,) * (3 - array.ndim), *array.shape[1:])
+            for name, array in stacked.items()
+        }
+        return found | {name: np.full((1, 1, 1), float(value)) for name, value in same.items()}
+
+    def shape(self, observable: Observable) -> tuple[int, int, int]:
+        """Return the shape of an observable's values, all layers together."""
+        layers, count, features = self.symbols["z"].shape
+        of_rows = observable in ("out", "dz", "inferred", "inferred_dz")
+        return (layers, count if of_rows else 1, features)
+
+    def observed(
+        self,
+        trained: tuple[tuple[Response[AnyArray], ...], ...],
+        inferred: tuple[tuple[Response[AnyArray], ...], ...],
+    ) -> dict[Observable, Array]:
+        """Return what a subject showed: each observable that every layer gave, in `shape`."""
+        found: dict[Observable, Array] = {}
+        for of_what, responses in ((_OF_TRAINING, trained), (_OF_INFERENCE, inferred)):
+            for observable, (step, quantity) in of_what.items():
+                values = [each[step].values.get(quantity) for each in responses]
+                if any(each is None or isinstance(each, SubjectError) for each in values):
+                    continue
+                arrays = [np.asarray(each, np.float64) for each in values]
+                of_rows = self.shape(observable)[1] > 1
+                laid = [rows(each) if of_rows else each.reshape(1, -1) for each in arrays]
+                found[observable] = np.stack(laid)
+        return found
+
+
+def with_eps(evidence: Evidence, eps: float) -> Evidence:
+    """Return the same for a layer that has no other ε."""
+    return replace(evidence, fixed_eps=eps)

@@ -1,0 +1,211 @@
+"""How a recovered formula is told: what the slip is, the formula, and the right one beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bn_oracle.conventions import Convention
+
+from bn_diagnosis.recovery.edits import FIXED_EPS, Edit
+from bn_diagnosis.recovery.forms import LEFT, NAMES, RESULT, Observable, Program, forms
+from bn_diagnosis.recovery.printing import latex
+from bn_diagnosis.recovery.recover import Formula
+from bn_diagnosis.recovery.trees import (
+    ONE,
+    ZERO,
+    Number,
+    Path,
+    Power,
+    Product,
+    Reduction,
+    Symbol,
+    Tree,
+    symbol,
+    walk,
+)
+
+WORDS: Mapping[str, str] = {
+    "mean": "the batch mean",
+    "centred": "z − μ",
+    "var": "the batch variance",
+    "s": "the denominator √(σ²+ε)",
+    "u": "the normalised values",
+    "du": "∂Div/∂u",
+    "dvar": "∂Div/∂σ²",
+    "dmean": "∂Div/∂μ",
+    "inverse": "1/√(σ²+ε)",
+    "dcentred": "∂Div/∂(z−μ)",
+    "out": "the output",
+    "z": "z",
+    "g": "G",
+    "gamma": "γ",
+    "beta": "β",
+    "eps": "ε",
+    "n": "B",
+    "less_one": "B − 1",
+    "features": "the number of features",
+    "images": "the number of images",
+    "area": "the number of pixels",
+    "keep": "the weight of the old average",
+    "rest": "the weight of the new value",
+    "old_mean": "the running mean",
+    "old_var": "the running variance",
+}
+"""What each quantity is called in a sentence."""
+
+OBSERVABLES: Mapping[Observable, str] = {
+    "out": "the training output",
+    "inferred": "the inference output",
+    "running_mean": "the running mean",
+    "running_var": "the running variance",
+    "dgamma": "dγ",
+    "dbeta": "dβ",
+    "dz": "dz",
+    "inferred_dgamma": "dγ at inference",
+    "inferred_dbeta": "dβ at inference",
+    "inferred_dz": "dz at inference",
+}
+"""What each observable is called in a sentence."""
+
+_RULES: Mapping[str, str] = {
+    "term left out": "a term is left out of {what}",
+    "sign": "a term of {what} has the wrong sign",
+    "divided, not multiplied": "{what} is divided where it should be multiplied, or the reverse",
+    "power left out": "a power, or a root, is left out of {what}",
+    "not summed": "a sum, or a mean, is left out of {what}",
+    "another power": "{what} has another power",
+    "precedence": "an exponent in {what} is divided after the power is taken: put it in brackets",
+    "outside the power": "a term that belongs under the root stands outside of it in {what}",
+    "another constant": "{what} has another constant factor",
+    "mean for sum": "{what} takes a mean where it should sum",
+    "sum for mean": "{what} takes a sum where it should take a mean",
+    "another axis": "{what} is summed over another axis",
+    "another divisor": "{what} is divided by another number",
+    "one factor summed": "{what} sums one factor alone, not the product",
+    "one factor not summed": "{what} leaves one factor out of its sum",
+    "factors summed apart": "{what} sums two factors apart, and then multiplies",
+    "power of the sum": "{what} takes the power of the sum, not the sum of the powers",
+    "taken into the brackets": "a factor in {what} multiplies a term too many",
+    "brackets left out": "a factor in {what} multiplies one term of the brackets alone",
+    "extra factor": "{what} has a factor too many",
+    "extra term": "{what} has a term too many",
+    "extra power": "{what} has a power, or a root, too many",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A slip in words and in two equations."""
+
+    rule: str
+    """Words for an id."""
+    title: str
+    wrong: str
+    """LaTeX, the place marked."""
+    right: str
+    """LaTeX, the place marked."""
+
+
+def told(formula: Formula, convention: Convention) -> Told:
+    """Return how a formula with slips of its own is told: all of them."""
+    if formula.instead_of is not None:
+        return _told_as_another(formula, convention)
+    each = [_told(formula, edit) for edit in formula.edits]
+    return Told(
+        "-and-".join(one.rule for one in each),
+        "; and ".join(dict.fromkeys(one.title for one in each)),
+        r" \qquad ".join(dict.fromkeys(one.wrong for one in each)),
+        r" \qquad ".join(dict.fromkeys(one.right for one in each)),
+    )
+
+
+def _told_as_another(formula: Formula, convention: Convention) -> Told:
+    assert formula.instead_of is not None
+    name, other = OBSERVABLES[formula.observable], OBSERVABLES[formula.instead_of]
+    left = LEFT[formula.observable]
+    return Told(
+        f"as-{formula.instead_of}".replace("_", "-"),
+        f"{name} is computed as {other} should be",
+        f"{left} = {latex(formula.base.bindings[RESULT], NAMES)}",
+        f"{left} = {latex(forms(formula.observable, convention)[0].bindings[RESULT], NAMES)}",
+    )
+
+
+def _told(formula: Formula, edit: Edit) -> Told:
+    base, observable = formula.base, formula.observable
+    what = OBSERVABLES[observable] if edit.binding == RESULT else WORDS[edit.binding]
+    title = _title(edit, what)
+    left = LEFT[observable] if edit.binding == RESULT else NAMES[edit.binding]
+    binding, path = edit.binding, edit.path
+    if edit.everywhere is not None:
+        binding, path = _first_place(base, edit)
+        left = LEFT[observable] if binding == RESULT else NAMES[binding]
+    right = base.bindings[binding]
+    wrong = edit.made(base).bindings[binding]
+    slug = edit.rule.replace(", ", "-").replace(" ", "-")
+    return Told(
+        slug,
+        title,
+        f"{left} = {latex(wrong, NAMES, _still_there(wrong, path))}",
+        f"{left} = {latex(right, NAMES, path)}",
+    )
+
+
+def _still_there(tree: Tree, path: Path) -> Path:
+    """Return a path, or as much of it as a tree has."""
+    kept: list[int] = []
+    for place in path:
+        if place >= len(tree.parts):
+            break
+        kept.append(place)
+        tree = tree.parts[place]
+    return tuple(kept)
+
+
+def _first_place(program: Program, edit: Edit) -> tuple[str, Path]:
+    for name, tree in program.bindings.items():
+        for path, part in walk(tree):
+            if part is edit.old:
+                return name, path
+    return edit.binding, ()
+
+
+def _title(edit: Edit, what: str) -> str:
+    old, new = edit.old, edit.new
+    if edit.everywhere is not None:
+        return _title_throughout(edit)
+    if edit.rule == "factor left out":
+        missing = [each for each in old.parts if each not in new.parts and each is not new]
+        return f"{_words(missing[0]) if missing else 'a factor'} is left out of {what}"
+    if edit.rule == "another quantity":
+        return f"{_words(new)} stands in {what} where {_words(old)} should"
+    return _RULES[edit.rule].format(what=what)
+
+
+def _title_throughout(edit: Edit) -> str:
+    old, new = _words(edit.old), edit.new
+    if new in (ZERO, ONE):
+        return f"{old} is left out"
+    if new in FIXED_EPS:
+        assert isinstance(new, Number)
+        return f"ε is {float(new.value):g}, whatever was set"
+    if edit.everywhere is not None and len(edit.everywhere) > 1 and isinstance(new, Symbol):
+        both = [_words(symbol(name)) for name in edit.everywhere]
+        if {new.name} <= edit.everywhere.keys():
+            return f"{both[0]} and {both[1]} are exchanged"
+    return f"{_words(new)} stands where {old} should"
+
+
+def _words(tree: Tree) -> str:
+    if isinstance(tree, Symbol):
+        return WORDS.get(tree.name, tree.name)
+    if isinstance(tree, Power):
+        return _words(tree.base)
+    if isinstance(tree, Number):
+        return f"the factor {tree.value}"
+    if isinstance(tree, Product):
+        return " times ".join(dict.fromkeys(_words(each) for each in tree.parts))
+    if isinstance(tree, Reduction):
+        return "a sum"
+    return "a bracket"

@@ -81,7 +81,6 @@ def _symbols(t: Trace) -> dict[str, Array]:
     scalars: dict[str, float] = {
         "eps": t.eps,
         "keep": t.decay,
-        "rest": 1 - t.decay,
         "n": count,
         "less_one": max(count - 1, 1),
         "features": t.z.shape[1],

@@ -46,7 +46,7 @@ def elsewhere() -> dict[str, Array]:
     numbers = np.random.default_rng(1)
     found = {}
     for name, value in recovery().evidence.symbols.items():
-        low, high = (0.25, 0.75) if name in ("keep", "rest") else (0.5, 2.0)
+        low, high = (0.25, 0.75) if name == "keep" else (0.5, 2.0)
         found[name] = numbers.uniform(low, high, value.shape)
     sizes = {"n": 7.0, "less_one": 6.0, "features": 5.0}
     return found | {name: np.full((1, 1, 1), size) for name, size in sizes.items()}

@@ -65,10 +65,13 @@ class Edit:
 
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
 VECTORS = ("gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse")
-SCALARS = ("n", "features", "less_one", "eps", "keep", "rest", "images", "area")
+SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
-    name: group for group in (ROWS, VECTORS, SCALARS) for name in group
+    **dict.fromkeys(ROWS, (*ROWS, *VECTORS)),
+    **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps")),
+    **dict.fromkeys(SCALARS, SCALARS),
 }
+"""What may stand in a symbol's place: what has its shape, and, further down, what broadcasts."""
 _EXPONENTS = tuple(Fraction(k, 2) for k in (-6, -4, -3, -2, -1, 1, 2, 3, 4))
 _AXES: tuple[Axis, ...] = ("batch", "features", "all")
 
@@ -111,7 +114,10 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     {"beta": ZERO},
     {"gamma": symbol("beta"), "beta": symbol("gamma")},
     {"gamma": symbol("beta")},
-    {"keep": symbol("rest"), "rest": symbol("keep")},
+    {"keep": add(ONE, minus(symbol("keep")))},
+    {"keep": minus(symbol("keep"))},
+    {"keep": symbol("features")},
+    {"keep": N},
     {"old_mean": symbol("mean"), "old_var": symbol("var")},
     {"mean": symbol("old_mean"), "var": symbol("old_var")},
 )
@@ -123,6 +129,7 @@ _BEHIND: tuple[Mapping[str, Tree], ...] = (
     {"s": add(power(VAR, "1/2"), EPS)},
     {"s": add(VAR, EPS)},
     {"s": VAR},
+    {"s": power(EPS, "1/2")},
     *({"s": power(add(VAR, each), "1/2")} for each in FIXED_EPS),
 )
 """What the backward may compute anew, and otherwise than the forward did."""
@@ -161,6 +168,7 @@ def _omitted(part: Tree) -> Iterator[tuple[str, Tree]]:
             yield "term left out", part.with_part(place, ZERO)
             yield "sign", part.with_part(place, minus(term))
     elif isinstance(part, Product):
+        yield "upside down", power(part, -1)
         for place, factor in enumerate(part.factors):
             yield "factor left out", part.with_part(place, ONE)
             yield "divided, not multiplied", part.with_part(place, power(factor, -1))

@@ -73,7 +73,7 @@ class Evidence:
                 1.5 + _uniform(10 * layer + 1, (features,)),
                 0.25 + _uniform(10 * layer + 2, (features,)),
                 2.0 * _uniform(10 * layer + 3, (features,)),
-                1.75 + _uniform(10 * layer + 4, (features,)),
+                2.25 + _uniform(10 * layer + 4, (features,)),
             )
             for layer in range(LAYERS)
         )
@@ -83,7 +83,7 @@ class Evidence:
         shape = _SHAPES[self.spatial_axes]
         offset = 0.5 * np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))
         return tuple(
-            (2 * _uniform(10 * layer + 5, shape) + offset, _uniform(10 * layer + 6, shape) + 0.25)
+            (3 * _uniform(10 * layer + 5, shape) + offset, _uniform(10 * layer + 6, shape) + 0.25)
             for layer in range(LAYERS)
         )
 
@@ -118,7 +118,6 @@ class Evidence:
             "old_var": [setup.running_var for setup in self._setups],
             "eps": [setup.eps for setup in self._setups],
             "keep": [setup.decay for setup in self._setups],
-            "rest": [1.0 - (setup.decay or 0.0) for setup in self._setups],
         }
         count = batches[0][0].shape[0]
         same = {"n": count, "less_one": count - 1, "features": shape[1]}

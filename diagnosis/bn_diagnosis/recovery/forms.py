@@ -47,7 +47,6 @@ NAMES: Mapping[str, str] = {
     "images": "N",
     "area": "HW",
     "keep": "k",
-    "rest": "(1-k)",
     "old_mean": "M",
     "old_var": "V",
     "mean": r"\mu_B",
@@ -107,7 +106,7 @@ mu, centred, var, s, u = (symbol(x) for x in ("mean", "centred", "var", "s", "u"
 du, dvar, dmu, inverse, dcentred = (
     symbol(x) for x in ("du", "dvar", "dmean", "inverse", "dcentred")
 )
-keep, rest, old_mean, old_var = (symbol(x) for x in ("keep", "rest", "old_mean", "old_var"))
+keep, old_mean, old_var = (symbol(x) for x in ("keep", "old_mean", "old_var"))
 TWO, HALF = number(2), number("1/2")
 
 STATISTICS: Mapping[str, Tree] = {
@@ -168,6 +167,7 @@ def _graph() -> dict[str, Tree]:
 
 def _running(name: str, old: Tree, new: Tree) -> dict[str, Tree]:
     needed = STATISTICS if name == "var" else {"mean": STATISTICS["mean"]}
+    rest = add(number(1), minus(keep))
     return {**needed, RESULT: add(multiply(keep, old), multiply(rest, new))}
 
 

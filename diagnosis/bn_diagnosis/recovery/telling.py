@@ -19,6 +19,7 @@ from bn_diagnosis.recovery.trees import (
     Power,
     Product,
     Reduction,
+    Sum,
     Symbol,
     Tree,
     symbol,
@@ -48,7 +49,6 @@ WORDS: Mapping[str, str] = {
     "images": "the number of images",
     "area": "the number of pixels",
     "keep": "the weight of the old average",
-    "rest": "the weight of the new value",
     "old_mean": "the running mean",
     "old_var": "the running variance",
 }
@@ -72,6 +72,7 @@ _RULES: Mapping[str, str] = {
     "term left out": "a term is left out of {what}",
     "sign": "a term of {what} has the wrong sign",
     "divided, not multiplied": "{what} is divided where it should be multiplied, or the reverse",
+    "upside down": "{what} is divided the wrong way round",
     "power left out": "a power, or a root, is left out of {what}",
     "not summed": "a sum, or a mean, is left out of {what}",
     "another power": "{what} has another power",
@@ -185,6 +186,8 @@ def _title(edit: Edit, what: str) -> str:
 
 def _title_throughout(edit: Edit) -> str:
     old, new = _words(edit.old), edit.new
+    if edit.old is symbol("keep") and isinstance(new, Sum):
+        return "the momentum weighs the other side"
     if new in (ZERO, ONE):
         return f"{old} is left out"
     if new in FIXED_EPS:

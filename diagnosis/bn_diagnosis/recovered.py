@@ -118,15 +118,24 @@ class RecoveredCandidate(Candidate):
     """Slips, and what follows from them: a layer that computes all of it."""
 
     def __init__(
-        self, roots: tuple[Fault, ...], following: tuple[Fault, ...], batch_norm: BatchNorm
+        self,
+        roots: tuple[Fault, ...],
+        following: tuple[Fault, ...],
+        batch_norm: BatchNorm,
+        unexplained: tuple[Observable, ...] = (),
     ) -> None:
-        """Put all steps in place; only the `roots` are told."""
+        """Put all steps in place; only the `roots` are told, and what stays `unexplained`."""
         super().__init__((*roots, *following), batch_norm, None)
-        self.faults = roots
+        self.faults, self._unexplained = roots, unexplained
 
     def told(self, explained: int, observed: int) -> Cause:
         """Return what is told of it."""
-        return self.cause(observed).model_copy(update={"explained": explained})
+        cause = self.cause(observed)
+        text = cause.explanation
+        if self._unexplained:
+            names = ", ".join(OBSERVABLES[each] for each in self._unexplained)
+            text += f" What else is wrong with {names} is not explained by it."
+        return cause.model_copy(update={"explained": explained, "explanation": text})
 
 
 class Formulas:
@@ -170,7 +179,10 @@ class Formulas:
         roots, following = self._faults(recovery, seen, formulas)
         if not roots:
             return None
-        found = RecoveredCandidate(roots, following, self._candidates.batch_norm)
+        unexplained = tuple(name for name, each in formulas.items() if each is None)
+        given = frozenset(step for fault in roots for step in fault.replaces)
+        left = tuple(each for each in unexplained if _STEPS[each] not in given)
+        found = RecoveredCandidate(roots, following, self._candidates.batch_norm, left)
         return self._held(found, observed)
 
     def _faults(

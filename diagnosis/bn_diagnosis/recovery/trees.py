@@ -82,7 +82,7 @@ class Product(Tree):
 
 @dataclass(frozen=True, eq=False)
 class Power(Tree):
-    """A base to a constant exponent, a multiple of one half."""
+    """A base to a constant exponent, mostly a multiple of one half."""
 
     base: Tree
     exponent: Fraction
@@ -365,6 +365,8 @@ def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _raised(base: Array, exponent: Fraction) -> Array:
+    if exponent.denominator > 2:
+        return np.asarray(base ** float(exponent))
     root = np.sqrt(base) if exponent.denominator == 2 else base
     to = exponent.numerator
     result = root

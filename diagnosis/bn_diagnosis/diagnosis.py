@@ -39,6 +39,9 @@ class Explanation(NamedTuple):
     cause: Cause
     fails: Fails
     """Whether it fails a property on a case."""
+    own: frozenset[str] = frozenset()
+    """The properties that fail by themselves, whatever else does: a slip of their own, or what the
+    mistake does not explain."""
 
 
 class Diagnosis:
@@ -89,7 +92,8 @@ class Diagnosis:
             if not found and ask is not None:
                 recovered = self._formulas.explaining(observed, ask)
                 if recovered is not None:
-                    return (Explanation(recovered[1], recovered[0].fails),)
+                    candidate, cause = recovered
+                    return (Explanation(cause, candidate.fails, candidate.own),)
             results = sum(len(each.places) for each in observed)
             return tuple(Explanation(each.cause(results), each.fails) for each in found)
 

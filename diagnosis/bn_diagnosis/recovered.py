@@ -82,7 +82,7 @@ def _symbols(t: Trace) -> dict[str, Array]:
         "eps": t.eps,
         "keep": t.decay,
         "n": count,
-        "less_one": max(count - 1, 1),
+        "less_one": count - 1,
         "features": t.z.shape[1],
         "images": shape[0],
         "area": count // shape[0],
@@ -127,6 +127,12 @@ class RecoveredCandidate(Candidate):
         """Put all steps in place; only the `roots` are told, and what stays `unexplained`."""
         super().__init__((*roots, *following), batch_norm, None)
         self.faults, self._unexplained = roots, unexplained
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The properties that a slip of its own, or what is not explained, fails."""
+        slips = {fault.killed_by for fault in self.faults}
+        return frozenset(slips | {_REJECTED_BY[each] for each in self._unexplained})
 
     def told(self, explained: int, observed: int) -> Cause:
         """Return what is told of it."""

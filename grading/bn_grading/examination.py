@@ -51,16 +51,25 @@ class CannotExamine(Exception):
 
 
 def consequences(
-    roots: Sequence[Finding], explanations: Sequence[Explanation], oracle: Oracle
+    roots: Sequence[Finding],
+    explanations: Sequence[Explanation],
+    oracle: Oracle,
+    all_found: Mapping[str, Finding] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return which failures follow from which other one's mistake, in the catalogue's order.
 
     What the mistake that explains a part fails besides its own properties follows from those; what
-    fails for the same few cases alone, follows from the first of them.
+    fails for the same few cases alone, or by the same exception, follows from the first of them.
+    A property of the mistake's own may be blocked (see `all_found`): then its root is the own one.
     """
     found: dict[str, str] = {}
     for one in explanations[:1]:
-        own = [each for each in roots if each.property.id in one.cause.properties]
+        named = {
+            root
+            for id_ in one.cause.properties
+            for root in (id_, blocked_by(all_found[id_], all_found) if id_ in all_found else None)
+        }
+        own = [each for each in roots if each.property.id in named]
         main, *others = own or roots
         for each in roots if own else others:
             follows = each not in own and each.failing is not None
@@ -68,11 +77,25 @@ def consequences(
                 found[each.property.id] = main.property.id
     first: dict[str, str] = {}
     for each in roots:
-        if each.only is not None and each.property.id not in found:
-            main_id = first.setdefault(each.only, each.property.id)
-            if main_id != each.property.id:
-                found[each.property.id] = main_id
+        if each.property.id in found:
+            continue
+        for alike in (each.only, _raised(each)):
+            if alike is not None:
+                main_id = first.setdefault(alike, each.property.id)
+                if main_id != each.property.id:
+                    found[each.property.id] = main_id
     return found
+
+
+def _raised(found: Finding) -> str | None:
+    """Return the exception by which a property fails on some cases: there, it is one mistake.
+
+    Where it is raised on all of them, nothing is shown to be right.
+    """
+    error = None if found.failing is None else found.failing.error
+    if error is None or error.failure != "raised" or min(found.errors.values(), default=2) > 1:
+        return None
+    return error.message
 
 
 class PartExamination:
@@ -128,7 +151,14 @@ class PartExamination:
         root = self._presupposed_root(id_)
         if self._diagnosis is None:
             return root
+        if root is not None and id_ in self._own:
+            return self._consequences.get(id_)
         return self._consequences.get(root or id_, root)
+
+    @property
+    def _own(self) -> frozenset[str]:
+        """What fails by a mistake of its own, though what it presupposes fails, too."""
+        return self.explanations[0].own if self.explanations else frozenset()
 
     def _presupposed_root(self, id_: str) -> str | None:
         self._presupposed(id_)
@@ -162,9 +192,12 @@ class PartExamination:
         roots = [
             each
             for each in self._observed
-            if each.outcome is Outcome.FAIL and self._presupposed_root(each.property.id) is None
+            if each.outcome is Outcome.FAIL
+            and (each.property.id in self._own or self._presupposed_root(each.property.id) is None)
         ]
-        return consequences(roots, self.explanations, self.oracle) if len(roots) > 1 else {}
+        if len(roots) < 2:
+            return {}
+        return consequences(roots, self.explanations, self.oracle, self._scanned)
 
     def finding(self, id_: str) -> Finding:
         """Return what came of one property; a root failure is brought down to the smallest case."""
@@ -196,7 +229,9 @@ class PartExamination:
         }
         reduced = {id_: self.finding(id_) for id_ in ids}
         indices = tuple(case.index for case in self.cases)
-        return PartFindings(part, main, reduced, counterexamples, causes, indices, blocked)
+        return PartFindings(
+            part, main, reduced, counterexamples, causes, indices, blocked, self._own
+        )
 
 
 @dataclass(frozen=True)
@@ -213,6 +248,14 @@ class PartFindings:
     """The index of each case that was asked about."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """For each failure that follows from another one: that other one."""
+    own: frozenset[str] = frozenset()
+    """What fails by a mistake of its own, whatever else does."""
+
+    def root(self, id_: str) -> str | None:
+        """Return the property from whose failure this one's follows, if it does."""
+        if id_ in self.blocked or id_ in self.own:
+            return self.blocked.get(id_)
+        return blocked_by(self.findings[id_], self.findings)
 
     @property
     def prefix(self) -> str:
@@ -316,7 +359,7 @@ class Examination:
         subject, cases = self._subject(part), self._bank.cases(part.spatial_axes)
         refused = subject.construct(replace(ANY_LAYER, eps=2 * convention.eps))
         about: dict[str, Sequence[Case]] = {}
-        if refused is not None and refused.failure == "raised":
+        if refused is not None and refused.failure in ("raised", "not_implemented"):
             # It is asked with its own ε, but for what is about another one.
             subject = self._subject(part, fixed_eps=True)
             about = {each.id: cases for each in part.properties if each.about == "other_eps"}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bn_properties.case_errors import packed
 from bn_properties.cases.traits import KNOWN
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.checking import Finding, blocked_by
+from bn_properties.checking import Finding
 from bn_properties.property import Property
 from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
@@ -107,7 +107,7 @@ def _absent(
 
 def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResult:
     finding = found.findings[prop.id]
-    root = found.blocked.get(prop.id) or blocked_by(finding, found.findings)
+    root = found.root(prop.id)
     # A cause explains everything that was seen of its part; several are each other's alternatives.
     alone = _alone(found.causes, prop)
     errors = {
@@ -251,13 +251,11 @@ def _ran_out(finding: Finding) -> bool:
 
 
 def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
-    """Name the mistake, or else the property that fails first."""
+    """Name the mistake, or else say what is wrong where the first property fails."""
     failed = [
         (each, finding)
         for each, finding in _all(examined)
-        if finding.outcome is Outcome.FAIL
-        and finding.property.id not in each.blocked
-        and blocked_by(finding, each.findings) is None
+        if finding.outcome is Outcome.FAIL and each.root(finding.property.id) is None
     ]
     # A number that is wrong outweighs one that is inaccurate.
     each, root = min(failed, key=lambda pair: not _is_wrong(pair[1]))
@@ -273,7 +271,7 @@ def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
         titles = "; or ".join(cause.title for cause in each.causes[:3])
         return f"{place}Either of these explains it: {titles}."
     where = f"Only for {KNOWN[root.only].words}: here" if root.only else "Here"
-    return f"{place}{root.property.title} {where} {root.message}."
+    return f"{place}{_sentence(root.property.finding)} {where} {root.message}."
 
 
 def _sentence(title: str) -> str:

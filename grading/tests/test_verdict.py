@@ -75,6 +75,12 @@ def found(
     return PartFindings(of, main, findings, {}, tuple(causes))
 
 
+def told(id_: str) -> str:
+    """Return what a property's failure is told as, where its clause begins with a word."""
+    clause = BY_ID[id_].finding
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
 def cause(fault: str, title: str) -> Cause:
     return Cause(
         fault=fault, title=title, wrong="", right="", explanation="", explained=1, observed=1
@@ -214,7 +220,10 @@ def test_several_known_mistakes_are_named_up_to_three() -> None:
 
 
 def test_an_unknown_mistake_is_told_by_the_property_that_fails() -> None:
-    assert f"{BY_ID[DZ].title} Here {NUMBER}." == said(found(wrong(DZ)))
+    dz = "The gradient dz is not the sum of its direct route and those through σ² and through μ."
+    assert f"{dz} Here {NUMBER}." == said(found(wrong(DZ)))
+    beta = "dβ is not the upstream gradient summed over the batch."
+    assert f"{beta} Here {NUMBER}." == said(found(wrong("backward.beta_gradient")))
 
 
 def test_the_root_is_told_and_not_what_it_blocks() -> None:
@@ -223,13 +232,13 @@ def test_the_root_is_told_and_not_what_it_blocks() -> None:
     several = found(*(wrong(id_, "blocked") for id_ in blocked), wrong(AGREES, message))
     reverse = dict(reversed(several.findings.items()))
     for each in (several, PartFindings(MAIN, True, reverse, {}, ())):
-        assert f"{BY_ID[AGREES].title} Here {message}." == said(each)
+        assert f"{told(AGREES)} Here {message}." == said(each)
 
 
 def test_a_wrong_number_is_told_before_an_inaccurate_one_wherever_they_stand() -> None:
     inaccurate = found(wrong(STABLE, "inaccurate"))
     spatial = found(wrong(DZ, "wrong"), of=SPATIAL, main=False)
-    text = f"{SPATIAL.title}: {BY_ID[DZ].title} Here wrong."
+    text = f"{SPATIAL.title}: {told(DZ)} Here wrong."
     assert text == said(inaccurate, spatial)
     assert text == said(spatial, inaccurate)
 

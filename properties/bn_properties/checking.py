@@ -68,6 +68,8 @@ def _judge(check: Check) -> Judgement:
     error = np.where(np.isfinite(got) & np.isfinite(expected), error, np.inf)
     ratio = np.where(error == 0.0, 0.0, error / bound)
     ratio = np.where(np.isinf(np.broadcast_to(bound, ratio.shape)), 0.0, ratio)
+    # A NaN of the submission's own is nothing to compare with; what should be a number says so.
+    ratio = np.where(np.isnan(expected), 0.0, ratio)
     worst = float(ratio.max())
     if worst <= 1.0:
         return Judgement(worst, None, 0.0, 0.0)

@@ -64,6 +64,8 @@ class Property:
     """`family.statement`."""
     title: str
     """The sentence that a student reads: the first paragraph of the function's docstring."""
+    finding: str
+    """What is wrong where it fails, as a clause that can follow a colon; begins in lower case."""
     equation: str
     """LaTeX."""
     source: str
@@ -88,6 +90,7 @@ class Property:
 def states(
     id: str,
     *,
+    finding: str,
     equation: str,
     source: str,
     presupposes: tuple[str, ...] = (),
@@ -99,7 +102,9 @@ def states(
 
     def make(checks: Checks) -> Property:
         title = " ".join((checks.__doc__ or "").partition("\n\n")[0].split())
-        return Property(id, title, equation, source, presupposes, stride, needs, checks, about)
+        return Property(
+            id, title, finding, equation, source, presupposes, stride, needs, checks, about
+        )
 
     return make
 

@@ -23,7 +23,7 @@ def case() -> Case:
 
 
 def finding(id_: str, outcome: Outcome, *presupposes: str) -> Finding:
-    prop = Property(id_, "It holds.", "x = x", "", presupposes, 1, None, never)
+    prop = Property(id_, "It holds.", "it fails", "x = x", "", presupposes, 1, None, never)
     return Finding(prop, outcome, 1, None, None, "")
 
 

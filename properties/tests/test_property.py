@@ -10,6 +10,7 @@ from bn_oracle.conventions import CMU_HW1P1, TORCH
 from bn_properties.calls import Infer, Train
 from bn_properties.cases.case import Case, per_case
 from bn_properties.cases.pinned import pinned_cases
+from bn_properties.catalogue import PROPERTIES
 from bn_properties.property import (
     Ask,
     Check,
@@ -133,6 +134,7 @@ def test_edits_are_counted_and_should_be_none(
 def test_a_property_is_what_its_function_says() -> None:
     @states(
         "family.statement",
+        finding="it does not hold",
         equation="x = x",
         source="a book",
         presupposes=("a.b",),
@@ -151,6 +153,7 @@ def test_a_property_is_what_its_function_says() -> None:
 
     assert ("family.statement", "family") == (judged.id, judged.family)
     assert "Say what holds." == judged.title
+    assert "it does not hold" == judged.finding
     assert "judged" == judged.checks.__name__
     assert ("x = x", "a book", ("a.b",), 3, "population") == (
         judged.equation,
@@ -160,11 +163,23 @@ def test_a_property_is_what_its_function_says() -> None:
         judged.needs,
     )
 
-    @states("family.other", equation="", source="")
+    @states("family.other", finding="", equation="", source="")
     def plain(case: Case, ask: Ask) -> Iterator[Check]:
         yield from ()
 
     assert ((), 1, None, "") == (plain.presupposes, plain.stride, plain.needs, plain.title)
+
+
+def test_every_finding_is_a_short_clause_of_its_own() -> None:
+    findings = [prop.finding for prop in PROPERTIES]
+    assert len(findings) == len(set(findings))
+    for prop in PROPERTIES:
+        said, rule = prop.finding, prop.title.rstrip(".").lower()
+        assert said == said.strip() != "", prop.id
+        assert not said[0].isupper(), prop.id
+        assert not said.endswith("."), prop.id
+        assert len(said) < 110, prop.id
+        assert rule != said.lower(), prop.id
 
 
 def test_sums_run_over_all_but_the_features() -> None:

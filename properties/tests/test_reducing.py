@@ -197,7 +197,7 @@ class Silent:
 def minimised(
     judged: Checks, failing: Failing, convention: Convention = CMU_HW1P1
 ) -> tuple[Failing, Transcript]:
-    prop = Property("a.b", "It holds.", "", "", (), 1, None, judged)
+    prop = Property("a.b", "It holds.", "it fails", "", "", (), 1, None, judged)
     seen = Transcript(Silent(convention))
     return minimise(failing, prop, seen), seen
 

@@ -56,7 +56,7 @@ def prop(
     stride: int = 1,
     needs: Capability | None = None,
 ) -> Property:
-    return Property(id_, "It holds.", "x = x", "", presupposes, stride, needs, judged)
+    return Property(id_, "It holds.", "it fails", "x = x", "", presupposes, stride, needs, judged)
 
 
 def ratio(value: float, quantity: str = "q") -> Check:

@@ -182,7 +182,7 @@ def _failing(case: Case, ask: Ask) -> Iterator[Check]:
 
 @pytest.mark.parametrize("checks", [_branching, _failing])
 def test_a_property_that_cannot_be_written_down_is_asked_as_it_stands(checks: Checks) -> None:
-    prop = Property("training.made", "made", "", "", (), 1, None, checks)
+    prop = Property("training.made", "made", "it is off", "", "", (), 1, None, checks)
     case = cases(0)[-1]
     found = record([case], [prop], oracle())
     (entry,) = found.entries

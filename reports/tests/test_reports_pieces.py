@@ -69,12 +69,28 @@ def test_points() -> None:
         (r"\partial L/\partial\gamma_j", "∂L/∂γⱼ"),
         (r"\left(\frac{a}{b}\right)^{-1/2}", "(a/b)^(−1/2)"),
         (r"\exp x \in \mathbb{R}^{N\times D}", "exp x ∈ ℝ^(N×D)"),
+        (r"\frac{\sum_i a}{b_i}", "(∑ᵢ a)/bᵢ"),
+        (r"\left(\sqrt{a+b}\right)^{2}", "(√(a + b))²"),
+        (r"\left(a+b\right)\left(c+d\right)^{3/2}", "(a + b)(c + d)^(3/2)"),
+        (r"\frac{a}{\left(a + b\right) \left(c + d\right)}", "a/((a + b)(c + d))"),
+        (r"\left(\sum_i a\right) - \frac{1}{\sqrt{b}}", "(∑ᵢ a) − 1/√b"),
+        (r"\sum_i \left(-\frac{1}{\sqrt{b}}\right)", "∑ᵢ (− 1/√b)"),
+        (r"\frac{\boxed{a + b}}{c}", "(⟦a + b⟧)/c"),
+        (r"a + \boxed{-\frac{1}{b}}", "a + ⟦− 1/b⟧"),
+        (r"\frac{\gamma G_i}{\boxed{\sqrt{V+\epsilon}}}", "γGᵢ/⟦√(V + ϵ)⟧"),
+        (r"\left(\boxed{z_i}\right)^{2}", "(⟦zᵢ⟧)²"),
         (r"\begin{cases} a & b\\ c & d\end{cases}", "{a, b; c, d"),
     ],
 )
 def test_equations_in_plain_text(latex: str, text: str) -> None:
     assert text == plain(latex).replace("z\u0302", "ẑ")
     assert mathml(latex) is not None
+
+
+def test_the_changed_place_is_marked_on_a_page() -> None:
+    source = mathml(r"a + \boxed{b}") or ""
+    assert '<mrow class="changed">' in source
+    assert "menclose" not in source
 
 
 @pytest.mark.parametrize("latex", ["", r"\frac{", r"\frac{a", r"\nosuchthing x", "a & b <"])

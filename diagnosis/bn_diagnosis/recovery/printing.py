@@ -1,25 +1,23 @@
-"""Formulas as LaTeX, with the place marked that was changed."""
+"""Formulas as LaTeX, with the place marked that was changed.
+
+What is printed is read as a reader would: a Σ goes as far as the factors behind it do, and no term
+ever follows them. Every bracket is needed without the box, too.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from bn_diagnosis.recovery.trees import (
-    Number,
-    Path,
-    Power,
-    Product,
-    Reduction,
-    Sum,
-    Symbol,
-    Tree,
-)
+from bn_diagnosis.recovery.trees import Number, Path, Power, Product, Reduction, Sum, Symbol, Tree
 
-_PLAIN = re.compile(r"\\?[A-Za-z]+|\d+")
-"""What may carry an exponent without brackets."""
+_ONE_SYMBOL = r"(?:[A-Za-z]|\\[A-Za-z]+|\\mathrm\{[A-Za-z]+\}|\([^()]*\))"
+_BARE = re.compile(rf"{_ONE_SYMBOL}|\\boxed\{{{_ONE_SYMBOL}\}}")
+"""What carries an exponent without further brackets: one symbol, or a name in brackets."""
+_NUMBER_FIRST = re.compile(r"(\\boxed\{)?\d")
+_WORD_LAST = re.compile(r"\\mathrm\{[^{}]*\}$")
 _REDUCTIONS = {
     ("sum", "batch"): r"\sum_i",
     ("mean", "batch"): r"\frac1B\sum_i",
@@ -36,16 +34,26 @@ class _Text(NamedTuple):
     latex: str
     is_sum: bool = False
     """Whether it is a sum, or begins with a sign."""
-    is_open: bool = False
-    """Whether what follows would seem to stand under its Σ."""
+    closed: str | None = None
+    """The same with brackets round its last Σ, if what follows would seem to stand under that."""
 
     def bracketed(self) -> str:
         """Return it in brackets."""
         return rf"\left({self.latex}\right)"
 
-    def factor(self) -> str:
-        """Return it as a factor that another one follows."""
-        return self.bracketed() if self.is_sum or self.is_open else self.latex
+    def factor(self, *, last: bool) -> str:
+        """Return it as a factor, the last one or one that others follow."""
+        open_ = self.closed is not None and not last
+        return self.bracketed() if self.is_sum or open_ else self.latex
+
+    def term(self, *, last: bool) -> str:
+        """Return it as a term, the last one or one that others follow."""
+        return self.latex if self.closed is None or last else self.closed
+
+    def boxed(self) -> _Text:
+        """Return it in a box."""
+        closed = None if self.closed is None else rf"\boxed{{{self.closed}}}"
+        return self._replace(latex=rf"\boxed{{{self.latex}}}", closed=closed)
 
 
 def latex(tree: Tree, names: Mapping[str, str], marked: Path | None = None) -> str:
@@ -58,7 +66,27 @@ def latex(tree: Tree, names: Mapping[str, str], marked: Path | None = None) -> s
 
 def _printed(tree: Tree, names: Mapping[str, str], marked: Path | None) -> _Text:
     text = _unmarked(tree, names, marked)
-    return _Text(rf"\boxed{{{text.latex}}}") if marked == () else text
+    return text.boxed() if marked == () else text
+
+
+def _unmarked(tree: Tree, names: Mapping[str, str], marked: Path | None) -> _Text:
+    if isinstance(tree, Symbol):
+        word = tree.name.replace("_", r"\_")
+        return _Text(names.get(tree.name, rf"\mathrm{{{word}}}"))
+    if isinstance(tree, Number):
+        return _Text(_constant(tree.value), is_sum=tree.value < 0)
+    if isinstance(tree, Product):
+        return _product(tree, names, marked)
+    parts = [_printed(part, names, _below(marked, place)) for place, part in enumerate(tree.parts)]
+    if isinstance(tree, Sum):
+        return _sum(parts)
+    (of,) = parts
+    if isinstance(tree, Power):
+        raised = _raised(of, abs(tree.exponent))
+        return raised if tree.exponent > 0 else _Text(rf"\frac{{1}}{{{raised.latex}}}")
+    assert isinstance(tree, Reduction)
+    text = _Text(f"{_REDUCTIONS[tree.kind, tree.axis]} {of.factor(last=True)}")
+    return text._replace(closed=text.bracketed())
 
 
 def _below(marked: Path | None, place: int) -> Path | None:
@@ -66,111 +94,105 @@ def _below(marked: Path | None, place: int) -> Path | None:
     return marked[1:] if marked and marked[0] == place else None
 
 
-def _unmarked(tree: Tree, names: Mapping[str, str], marked: Path | None) -> _Text:
-    if isinstance(tree, Symbol):
-        return _Text(names.get(tree.name, rf"\mathrm{{{tree.name}}}"))
-    if isinstance(tree, Number):
-        return _Text(_constant(tree.value), is_sum=tree.value < 0)
-    parts = [_printed(part, names, _below(marked, place)) for place, part in enumerate(tree.parts)]
-    if isinstance(tree, Sum):
-        return _sum(parts)
-    if isinstance(tree, Power):
-        return _power(tree, parts[0])
-    if isinstance(tree, Reduction):
-        (of,) = parts
-        operand = of.bracketed() if of.is_sum else of.latex
-        return _Text(f"{_REDUCTIONS[tree.kind, tree.axis]} {operand}", is_open=True)
-    assert isinstance(tree, Product)
-    boxed = marked[0] if marked is not None and len(marked) == 1 else None
-    inside = {
-        place: _printed(part.parts[0], names, _below(_below(marked, place), 0))
-        for place, part in enumerate(tree.factors)
-        if isinstance(part, Power)
-    }
-    return _product(tree, parts, inside, boxed)
-
-
 def _constant(value: Fraction) -> str:
     sign = "-" if value < 0 else ""
-    power = len(str(value.denominator)) - 1
-    if abs(value.numerator) == 1 and power >= 3 and value.denominator == 10**power:
-        return f"{sign}10^{{-{power}}}"
+    if _is_small_power_of_ten(value):
+        return f"{sign}10^{{-{len(str(value.denominator)) - 1}}}"
     if value.denominator == 1:
         return str(value.numerator)
     return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
 
-def _sum(parts: list[_Text]) -> _Text:
-    written = ""
-    for place, part in enumerate(parts):
-        last = place == len(parts) - 1
-        text = part.latex
-        if part.is_open and not last:
-            sign = "-" if text.startswith("-") else ""
-            text = sign + _Text(text.removeprefix("-")).bracketed()
-        if not written:
-            written = text
-        elif text.startswith("-"):
-            written += f" - {text[1:]}"
-        else:
-            written += f" + {text}"
-    return _Text(written, is_sum=True, is_open=parts[-1].is_open)
+def _is_small_power_of_ten(value: Fraction) -> bool:
+    zeros = len(str(value.denominator)) - 1
+    return abs(value.numerator) == 1 and zeros >= 3 and value.denominator == 10**zeros
 
 
-def _power(tree: Power, base: _Text) -> _Text:
-    exponent = tree.exponent
-    if exponent < 0:
-        below = _raised(base, -exponent)
-        return _Text(rf"\frac{{1}}{{{below}}}")
-    return _Text(_raised(base, exponent))
+def _sum(parts: Sequence[_Text]) -> _Text:
+    *others, end = parts
+    first, *rest = [*(each.term(last=False) for each in others), end.term(last=True)]
+    signed = (f" - {each[1:]}" if each.startswith("-") else f" + {each}" for each in rest)
+    return _Text(first + "".join(signed), is_sum=True)
 
 
-def _raised(base: _Text, exponent: Fraction) -> str:
+def _raised(base: _Text, exponent: Fraction) -> _Text:
     """Return a base to a positive exponent."""
     if exponent == 1:
-        return base.latex
+        return base
     if exponent == Fraction(1, 2):
-        return rf"\sqrt{{{base.latex}}}"
-    bare = _PLAIN.fullmatch(base.latex) or base.latex.startswith(r"\boxed")
-    held = base.latex if bare else base.bracketed()
-    over = str(exponent.numerator)
-    if exponent.denominator > 1:
-        over += f"/{exponent.denominator}"
-    return f"{held}^{{{over}}}"
+        return _Text(rf"\sqrt{{{base.latex}}}")
+    held = base.latex if _BARE.fullmatch(base.latex) else base.bracketed()
+    return _Text(f"{held}^{{{exponent}}}")
 
 
-def _product(
-    tree: Product, parts: list[_Text], bases: Mapping[int, _Text], boxed: int | None
-) -> _Text:
-    """Return a product, its divisors under a line; a factor that is marked itself stays above."""
-    constant, above, below = Fraction(1), list[_Text](), list[str]()
-    for place, (factor, text) in enumerate(zip(tree.factors, parts, strict=True)):
-        if place == boxed:
-            above.append(text)
+def _product(tree: Product, names: Mapping[str, str], marked: Path | None) -> _Text:
+    """Return a product, its divisors below a line.
+
+    A factor that is marked itself stays above it, a constant in front.
+    """
+    constant, front = Fraction(1), _Text("")
+    above, below = list[_Text](), list[_Text]()
+    for place, factor in enumerate(tree.factors):
+        way = _below(marked, place)
+        if isinstance(factor, Number) and way is None:
+            constant *= factor.value
         elif isinstance(factor, Number):
-            constant = factor.value
-        elif isinstance(factor, Power) and factor.exponent < 0:
-            base = bases[place]
-            whole = -factor.exponent == 1
-            below.append(base.factor() if whole else _raised(base, -factor.exponent))
+            front = _printed(factor, names, way)
+        elif isinstance(factor, Power) and factor.exponent < 0 and way != ():
+            base = _printed(factor.base, names, _below(way, 0))
+            below.append(_raised(base, -factor.exponent))
         else:
-            above.append(text)
+            above.append(_printed(factor, names, way))
+    under_no_line = not below and any(each.closed is not None for each in above)
+    split = constant.denominator == 1 or not (under_no_line or _is_small_power_of_ten(constant))
+    if not split:
+        front, constant = _Text(_constant(constant), is_sum=constant < 0), Fraction(1)
+    return _behind(front, _quotient(constant, above, below))
+
+
+def _behind(front: _Text, text: _Text) -> _Text:
+    """Return a product with a constant in front of it."""
+    if not front.latex:
+        return text
+    closed = None if text.closed is None else _side_by_side([front.latex, text.closed])
+    return _Text(_side_by_side([front.latex, text.latex]), front.is_sum, closed)
+
+
+def _quotient(constant: Fraction, above: Sequence[_Text], below: Sequence[_Text]) -> _Text:
     sign = "-" if constant < 0 else ""
-    closed = [each for each in above if not each.is_open]
-    opened = [each for each in above if each.is_open]
-    factors = [each.factor() for each in closed + opened[:-1]]
-    factors += [each.bracketed() if each.is_sum else each.latex for each in opened[-1:]]
-    if abs(constant.numerator) != 1 or not factors:
-        factors.insert(0, str(abs(constant.numerator)))
-    if constant.denominator != 1:
-        below.insert(0, str(constant.denominator))
-    top = " ".join(factors)
-    if not below:
-        return _Text(sign + top, is_sum=bool(sign), is_open=bool(opened))
-    if len(factors) == 1 and len(above) == 1 and not opened:
-        top = above[0].latex  # the line of the fraction brackets it
-    alone = len(below) == 1
-    bottom = " ".join(below)
-    if alone and below[0].startswith(r"\left(") and below[0].endswith(r"\right)"):
-        bottom = bottom.removeprefix(r"\left(").removesuffix(r"\right)")
-    return _Text(rf"{sign}\frac{{{top}}}{{{bottom}}}", is_sum=bool(sign))
+    top, bottom = _counted(abs(constant.numerator), above), _counted(constant.denominator, below)
+    top = top or [_Text("1")]
+    if bottom:
+        return _Text(rf"{sign}\frac{{{_row(top)}}}{{{_row(bottom)}}}", is_sum=bool(sign))
+    closed = None if top[-1].closed is None else sign + _factors(top, last=False)
+    return _Text(sign + _factors(top, last=True), bool(sign), closed)
+
+
+def _counted(number: int, factors: Sequence[_Text]) -> list[_Text]:
+    """Return factors with a number before them, unless it is one, and what ends in a Σ last."""
+    ordered = sorted(factors, key=lambda each: each.closed is not None)
+    return ordered if number == 1 else [_Text(str(number)), *ordered]
+
+
+def _row(factors: Sequence[_Text]) -> str:
+    """Return what stands above or below a line, which brackets what is alone there."""
+    return factors[0].latex if len(factors) == 1 else _factors(factors, last=True)
+
+
+def _factors(factors: Sequence[_Text], *, last: bool) -> str:
+    """Return factors side by side; a number comes behind none of them without brackets."""
+    *others, end = factors
+    texts = [*(each.factor(last=False) for each in others), end.factor(last=last)]
+    for place, each in enumerate(factors):
+        if place > 0 and _NUMBER_FIRST.match(texts[place]):
+            texts[place] = each.bracketed()
+    return _side_by_side(texts)
+
+
+def _side_by_side(factors: Sequence[str]) -> str:
+    """Join factors; words are set apart."""
+    joined = factors[0]
+    for each in factors[1:]:
+        apart = _WORD_LAST.search(joined) or each.startswith(r"\mathrm")
+        joined += rf" \, {each}" if apart else f" {each}"
+    return joined

@@ -25,8 +25,9 @@ from bn_oracle.arrays import Array
 from bn_oracle.bounds.precision import Precision
 from bn_oracle.forward import Forward
 
-POWER = 5
-"""The largest power of s or 1/s that is granted around the sum: the right (v+ε)^(−3/2), and v+ε."""
+POWER = 9
+"""The largest power of s or 1/s that is granted around the sum: the right (v+ε)^(−3/2), and beside
+it (v+ε)^±3."""
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")

@@ -160,7 +160,7 @@ def _many_features(space: tuple[int, ...]) -> Case:
 
 
 def _many_rows(space: tuple[int, ...]) -> Case:
-    case = _large(1031, 3, tuple(1 for _ in space))
+    case = _large(1031, 1, tuple(1 for _ in space))
     return replace(case, probe=np.resize(case.x[::-1] * 2, (10_007, *case.x.shape[1:])))
 
 

@@ -41,6 +41,7 @@ from bn_properties.transcript import Oracle
 
 @states(
     "backward.gamma_gradient",
+    finding="dγ is not the upstream gradient times the normalised values, summed over the batch",
     equation=r"\frac{\partial\mathrm{Div}}{\partial\gamma} = \sum_i G_i\,u_i",
     source=IOFFE,
     presupposes=OUTPUT_HOLDS,
@@ -54,6 +55,7 @@ def gamma_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.beta_gradient",
+    finding="dβ is not the upstream gradient summed over the batch",
     equation=r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
     source=IOFFE,
 )
@@ -64,6 +66,7 @@ def beta_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.input_gradient",
+    finding="the gradient dz is not the sum of its direct route and those through σ² and through μ",
     equation=r"\frac{\partial\mathrm{Div}}{\partial z_i} = \frac{\gamma}{s}\left(G_i - "
     r"\overline{G} - u_i\,\overline{G u}\right)",
     source=IOFFE + ", the six equations gathered",
@@ -78,6 +81,7 @@ def input_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.zero_gradient_sum",
+    finding="the gradients dz of a feature do not sum to zero over the batch",
     equation=r"\sum_i \frac{\partial\mathrm{Div}}{\partial z_i} = 0",
     source="the output does not change when a constant is added to the batch",
     presupposes=(*OUTPUT_HOLDS, "backward.input_gradient"),
@@ -92,6 +96,7 @@ def zero_gradient_sum(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.normalised_identity",
+    finding="the sum of dz times the normalised values is not γ·ε·dγ/(σ² + ε)^(3/2)",
     equation=r"\sum_i \frac{\partial\mathrm{Div}}{\partial z_i}u_i = "
     r"\frac{\gamma}{s}\,\frac{\epsilon}{\sigma_B^2+\epsilon}\sum_i G_i u_i",
     source="the closed form, multiplied by u and summed: Σu² = B·σ²/(σ²+ε)",
@@ -122,6 +127,7 @@ def normalised_identity(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.finite_differences",
+    finding="the gradient dz does not predict what small steps of z do to the training output",
     equation=r"\frac{\mathrm{Div}(z+hd)-\mathrm{Div}(z-hd)}{2h} \to "
     r"\sum_i \frac{\partial\mathrm{Div}}{\partial z_i} d_i",
     source="central differences with one Richardson step, in a direction of random signs",

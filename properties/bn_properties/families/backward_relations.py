@@ -57,6 +57,7 @@ def _with_upstream(case: Case, times_first: int) -> Scenario:
 
 @states(
     "backward.linear_in_upstream",
+    finding="a gradient for the upstream gradient 2G + H is not twice that for G plus that for H",
     equation=r"\mathrm{backward}(2G + H) = 2\,\mathrm{backward}(G) + \mathrm{backward}(H)",
     source="a derivative is linear in what it is applied to",
     presupposes=BACKWARD,
@@ -84,6 +85,8 @@ def _constant_gradient(case: Case) -> Scenario:
 
 @states(
     "backward.constant_upstream",
+    finding="the gradient dz is not zero where the upstream gradient is the same for the whole "
+    "batch",
     equation=r"G_i = c \Rightarrow \frac{\partial\mathrm{Div}}{\partial z_i} = 0",
     source="Σẑ = Bβ whatever the batch is",
     presupposes=BACKWARD,
@@ -101,6 +104,7 @@ def constant_upstream(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.self_adjoint",
+    finding="for upstream gradients G and H, the sum of H times dz(G) is not that of G times dz(H)",
     equation=r"\langle v, J w \rangle = \langle J v, w \rangle",
     source="J = (γ/s)(I − 11ᵀ/B − uuᵀ/B) is symmetric",
     presupposes=BACKWARD,
@@ -120,6 +124,7 @@ def self_adjoint(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.row_permutation",
+    finding="when the batch is reversed, dz is not simply reversed, or dγ or dβ changes",
     equation=r"\mathrm{backward}(PG; Pz) = P\,\mathrm{backward}(G; z)",
     source="the batch has no order",
     presupposes=BACKWARD,
@@ -142,6 +147,7 @@ def row_permutation(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.duplicated_batch",
+    finding="when the whole batch is fed twice over, dz changes, or dγ or dβ does not double",
     equation=r"\mathrm{backward}(G \oplus G; z \oplus z) = (dz \oplus dz,\ 2\,d\gamma,\ 2\,d\beta)",
     source="the means over the batch stay, the sums double",
     presupposes=BACKWARD,
@@ -170,6 +176,7 @@ def duplicated_batch(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.inverse_scale",
+    finding="the gradient dz for −4z with 16ε is not a quarter of that for z",
     equation=r"\frac{\partial\mathrm{Div}}{\partial(az)} = \frac{1}{|a|}"
     r"\frac{\partial\mathrm{Div}}{\partial z} \quad\text{with } a^2\epsilon",
     source="Ioffe & Szegedy 2015, §3.3, with ε scaled along",
@@ -190,6 +197,7 @@ def inverse_scale(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.parameter_gradients_apart",
+    finding="dγ is what dβ should be, and dβ is what dγ should be",
     equation=r"d\gamma = \sum_i G_i u_i \quad\text{and not}\quad \sum_i G_i = d\beta",
     source="the most frequent mistake in one course's submissions",
     presupposes=("backward.gamma_gradient", "backward.beta_gradient"),
@@ -213,6 +221,8 @@ def parameter_gradients_apart(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "backward.in_network",
+    finding="behind a linear layer, dz gives the weights a wrong gradient, or their bias one that "
+    "is not zero",
     equation=r"\frac{\partial\mathrm{Div}}{\partial W} = x^\top"
     r"\frac{\partial\mathrm{Div}}{\partial z}, \quad z = xW + b, \quad"
     r"\frac{\partial\mathrm{Div}}{\partial b} = 0",

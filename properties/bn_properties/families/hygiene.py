@@ -53,6 +53,7 @@ def _unedited(case: Case, ask: Ask, names: frozenset[str]) -> Iterator[Check]:
 
 @states(
     "hygiene.input_unmodified",
+    finding="forward or backward changes an array that it, or an earlier call, was given",
     equation=r"z, G \text{ after the call} = z, G \text{ before}",
     source=_CALLER,
 )
@@ -63,6 +64,7 @@ def input_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "hygiene.parameters_unmodified",
+    finding="forward or backward changes γ or β",
     equation=r"\gamma, \beta \text{ after the call} = \gamma, \beta \text{ before}",
     source="the optimiser moves the parameters, not the layer",
 )
@@ -73,6 +75,7 @@ def parameters_unmodified(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "hygiene.output_kept",
+    finding="an output or a dz that was returned is no longer what it was after later calls",
     equation=r"\hat z^{(1)} \text{ after the second step} = \hat z^{(1)} \text{ before}",
     source=_CALLER,
     stride=50,
@@ -132,9 +135,16 @@ def _steady(what: str, again: AnyArray, first: AnyArray) -> Check:
 
 @states(
     "hygiene.current_parameters",
+    finding="after γ and β were changed, an output or a gradient is not what the new ones give",
     equation=r"\hat z = \gamma_t u + \beta_t \text{ with the parameters of step } t",
     source="an optimiser moves the parameters between two steps",
-    presupposes=("training.agreement", "backward.input_gradient", "inference.after_training"),
+    presupposes=(
+        "training.agreement",
+        "backward.input_gradient",
+        "backward.gamma_gradient",
+        "backward.beta_gradient",
+        "inference.after_training",
+    ),
     stride=50,
 )
 def current_parameters(case: Case, ask: Ask) -> Iterator[Check]:
@@ -159,6 +169,7 @@ def _repeated(case: Case) -> Scenario:
 
 @states(
     "hygiene.repeatable",
+    finding="the same batch, trained on again, gives another output, dz, dγ or dβ",
     equation=r"f(z) = f(z)",
     source="nothing in batch norm is random; training output depends on the batch alone",
     stride=25,
@@ -181,6 +192,7 @@ def repeatable(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "hygiene.cache_kept",
+    finding="a later backward for the same forward gives a gradient that has changed or is wrong",
     equation=r"\mathrm{backward}(G) = \mathrm{backward}(G)",
     source="what forward kept belongs to every backward that asks for it: two backward passes are "
     "compared on one cache",
@@ -212,6 +224,7 @@ def _backward_twice(case: Case) -> Scenario:
 
 @states(
     "hygiene.latest_forward",
+    finding="after other batches, a gradient is not that of the latest batch",
     equation=r"\mathrm{backward}(G) \text{ belongs to the latest forward}",
     source="a layer is trained batch after batch",
     presupposes=_GRADIENTS_HOLD,

@@ -35,6 +35,7 @@ def _fold(case: Case) -> tuple[Array, Array]:
 
 @states(
     "inference.affine_fold",
+    finding="the inference output is not γ(z − μ)/√(σ² + ε) + β with the running μ and σ²",
     equation=r"\hat z = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}\,z + "
     r"\left(\beta - \frac{\gamma\mu}{\sqrt{\sigma^2+\epsilon}}\right)",
     source=IOFFE + ", line 11",
@@ -60,6 +61,7 @@ def _rows_alone(case: Case) -> Scenario:
 
 @states(
     "inference.rows_independent",
+    finding="an instance's inference output is another one alone than in the batch",
     equation=r"\hat z_i = f(z_i), \text{ whatever else is in the batch}",
     source=IOFFE,
     presupposes=("inference.affine_fold",),
@@ -78,6 +80,7 @@ def rows_independent(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "inference.no_state_change",
+    finding="inference changes a running statistic, or what the next training step makes of it",
     equation=r"(\mu, \sigma^2) \text{ after inference} = (\mu, \sigma^2) \text{ before}",
     source=IOFFE,
     stride=2,
@@ -102,6 +105,7 @@ def no_state_change(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "inference.after_training",
+    finding="after training, the inference output is not what the new running statistics give",
     equation=r"\hat z = \gamma\,\frac{z - M_1}{\sqrt{V_1+\epsilon}} + \beta",
     source=IOFFE,
     presupposes=(
@@ -126,6 +130,7 @@ def fresh(case: Case) -> Scenario:
 
 @states(
     "inference.fresh_layer",
+    finding="before any training, the inference output is not what the initial statistics give",
     equation=r"\hat z = \gamma\,\frac{z - M_0}{\sqrt{V_0+\epsilon}} + \beta",
     source="each course's convention for the initial statistics",
     presupposes=("inference.affine_fold",),
@@ -138,6 +143,7 @@ def fresh_layer(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "inference.any_batch_size",
+    finding="an instance's inference output is another one in a large batch than in a small one",
     equation=r"\hat z(z \oplus z \oplus z) = \hat z(z) \oplus \hat z(z) \oplus \hat z(z)",
     source=IOFFE,
     presupposes=("inference.affine_fold",),
@@ -160,6 +166,8 @@ def _many(case: Case) -> Scenario:
 
 @states(
     "inference.folded_linear",
+    finding="behind a linear layer, the inference output is not that of the one linear layer both "
+    "fold into",
     equation=r"\mathrm{BN}(xW + c) = x\,(W\,\mathrm{diag}(a)) + (a c + b)",
     source="the affine fold, carried into the layer before",
     presupposes=("inference.affine_fold",),
@@ -204,6 +212,7 @@ def _moved_eps(case: Case) -> Scenario:
 
 @states(
     "inference.eps_joins_variance",
+    finding="the inference output changes when half of ε is moved into the running σ²",
     equation=r"\hat z(\sigma^2 + \delta,\ \epsilon - \delta) = \hat z(\sigma^2, \epsilon)",
     source="σ² and ε enter as their sum",
     presupposes=("inference.affine_fold",),
@@ -227,12 +236,13 @@ def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "inference.gradient",
+    finding="in inference mode, a gradient or a running statistic is wrong, or an array is edited",
     equation=r"\frac{\partial\mathrm{Div}}{\partial z_i} = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}"
     r"\,G_i, \quad \frac{\partial\mathrm{Div}}{\partial\gamma} = "
     r"\sum_i G_i\frac{z_i-\mu}{\sqrt{\sigma^2+\epsilon}}, \quad "
     r"\frac{\partial\mathrm{Div}}{\partial\beta} = \sum_i G_i",
     source=IOFFE + ", differentiated with μ and σ² held fixed",
-    presupposes=("inference.affine_fold", "inference.after_training"),
+    presupposes=("inference.affine_fold", "inference.after_training", "hygiene.input_unmodified"),
     stride=25,
     needs="inference_gradient",
 )

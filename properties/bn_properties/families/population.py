@@ -36,6 +36,7 @@ def _between(case: Case) -> Scenario:
 
 @states(
     "population.mean_of_means",
+    finding="the population mean of equally large mini-batches is not the average of their means",
     equation=r"\mu = \frac1K\sum_{b=1}^K \mu_b",
     source="Ioffe & Szegedy 2015, Algorithm 2, line 10",
     stride=10,
@@ -48,6 +49,8 @@ def mean_of_means(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "population.unbiased_variance",
+    finding="the population variance is not B/(B − 1) times the average of the biased batch "
+    "variances",
     equation=r"\sigma^2 = \frac{B}{B-1}\,\frac1K\sum_{b=1}^K \sigma_b^2",
     source="Ioffe & Szegedy 2015, Algorithm 2, line 10",
     stride=10,
@@ -62,6 +65,8 @@ def unbiased_variance(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "population.ragged_batches",
+    finding="for unequal mini-batches, the population mean is not that of all instances, or the "
+    "variance is impossible",
     equation=r"\mu = \frac{\sum_b B_b\,\mu_b}{\sum_b B_b}",
     source="the mean of all instances, each counted once",
     presupposes=("population.mean_of_means",),
@@ -84,6 +89,8 @@ def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "population.stateless",
+    finding="population statistics asked for after training are wrong, move the running ones or "
+    "edit an array",
     equation=r"(\mu, \sigma^2) = f(\text{batches}), \quad (M, V) \text{ as they were}",
     source="the population's statistics are asked for after training, and again later",
     presupposes=("population.mean_of_means", "population.unbiased_variance"),

@@ -38,6 +38,7 @@ def _follow(scenario: Scenario, ask: Ask, quantity: Quantity) -> Iterator[Check]
 
 @states(
     "running.mean_recurrence",
+    finding="the running mean is not what the momentum makes of the batch means so far",
     equation=r"M \leftarrow k\,M + (1-k)\,\mu_B",
     source="each course's convention for k",
     stride=2,
@@ -51,6 +52,8 @@ def mean_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "running.variance_recurrence",
+    finding="the running variance is not what the momentum makes of the batch variances, biased or "
+    "not as asked",
     equation=r"V \leftarrow k\,V + (1-k)\,\sigma_B^2",
     source="each course's convention for k, and for the biased or unbiased variance",
     stride=2,
@@ -64,6 +67,8 @@ def variance_recurrence(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "running.closed_form",
+    finding="after all steps, a running statistic is not the weighted sum of the initial one and "
+    "all batches'",
     equation=r"M_n = k^n M_0 + (1-k)\sum_{t=1}^n k^{n-t}\mu_t",
     source="the recurrence, written out",
     presupposes=RECURRENCES,
@@ -109,6 +114,7 @@ def _many_steps(case: Case) -> Scenario:
 
 @states(
     "running.initial_values",
+    finding="a fresh layer's running statistics are not the initial ones that the course asks for",
     equation=r"M_0,\ V_0",
     source="each course's convention",
     presupposes=("inference.no_state_change",),
@@ -132,6 +138,8 @@ def _with_decay(case: Case, decay: float) -> Scenario:
 
 @states(
     "running.full_and_no_memory",
+    finding="with weight 1 on the old statistics they do not stay, or with 0 they do not become "
+    "the batch's",
     equation=r"k = 1: M \leftarrow M \qquad k = 0: M \leftarrow \mu_B",
     source="the recurrence at its two ends",
     presupposes=RECURRENCES,
@@ -149,6 +157,8 @@ def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "running.cumulative_average",
+    finding="without a momentum, a running statistic is not the plain average over batches, or an "
+    "output is wrong",
     equation=r"M_n = \frac1n\sum_{t=1}^n \mu_t, \quad V_n = \frac1n\sum_{t=1}^n V_t",
     source="the recurrence with k = 1 − 1/t at batch t (PyTorch: momentum=None)",
     presupposes=RECURRENCES,
@@ -178,9 +188,16 @@ def _each_step(scenario: Scenario, ask: Ask, how: str = "") -> Iterator[Check]:
 
 @states(
     "running.any_order",
+    finding="in a mixed order of training and inference steps, an output or a running statistic is "
+    "wrong",
     equation=r"(M, V) \text{ after any order of training and inference steps}",
     source="the recurrence, which inference does not enter",
-    presupposes=(*RECURRENCES, "inference.affine_fold", "inference.no_state_change"),
+    presupposes=(
+        *RECURRENCES,
+        "training.agreement",
+        "inference.affine_fold",
+        "inference.no_state_change",
+    ),
     stride=34,
 )
 def any_order(case: Case, ask: Ask) -> Iterator[Check]:

@@ -24,6 +24,7 @@ and s from 2^−14 up: every form by the book, √(σ⁶) and (σ²+ε)^−3 amo
 
 @states(
     "stability.training_output",
+    finding="the training output is less accurate than centring before squaring keeps it",
     equation=r"|\hat z - \hat z_{exact}| \le |\gamma|E_u + 4w(|\gamma u| + |\beta|)",
     source=CHAN,
     presupposes=("training.agreement", "training.uses_eps"),
@@ -35,6 +36,7 @@ def training_output(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "stability.input_gradient",
+    finding="the gradient dz is less accurate than centring before squaring keeps it",
     equation=r"|dz - dz_{exact}| \le E_{dz}",
     source=CHAN,
     presupposes=("stability.training_output", "backward.input_gradient", "training.agreement"),
@@ -46,6 +48,7 @@ def input_gradient(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "stability.running_variance",
+    finding="the running variance is less accurate than centring before squaring keeps it",
     equation=r"|V - V_{exact}| \le E_V",
     source=CHAN,
     presupposes=("running.variance_recurrence", "stability.training_output"),
@@ -75,6 +78,7 @@ def _at_scale(case: Case, ask: Ask, power: int) -> Iterator[Check]:
 
 @states(
     "stability.huge_scale",
+    finding="for inputs scaled up by 2¹⁴⁰, with ε to match, the training output or dz is off",
     equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{140}",
     source="σ⁶ and (σ²+ε)^{±3} are still normal numbers there",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),
@@ -87,6 +91,7 @@ def huge_scale(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "stability.tiny_scale",
+    finding="for inputs scaled down by 2¹⁴⁰, with ε to match, the training output or dz is off",
     equation=r"\mathrm{BN}_{a^2\epsilon}(az) = \mathrm{BN}_\epsilon(z), \quad a = 2^{-140}",
     source="σ⁶ and (σ²+ε)^{±3} are still normal numbers there",
     presupposes=("training.agreement", "training.uses_eps", "backward.input_gradient"),

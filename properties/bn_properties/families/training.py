@@ -39,6 +39,8 @@ from bn_properties.transcript import Oracle
 
 @states(
     "training.agreement",
+    finding="the training output is not γ(z − μ)/√(σ² + ε) + β with the batch's own μ and biased "
+    "σ²",
     equation=r"\hat z_i = \gamma\,\frac{z_i-\mu_B}{\sqrt{\sigma_B^2+\epsilon}} + \beta",
     source=IOFFE,
 )
@@ -61,6 +63,7 @@ def _with_other_eps(case: Case) -> Scenario | None:
 
 @states(
     "training.uses_eps",
+    finding="the training output stays the same, to the last bit, when another ε is set",
     equation=r"\epsilon_1 \ne \epsilon_2 \Rightarrow \hat z(\epsilon_1) \ne \hat z(\epsilon_2)",
     source="each course's interface: ε is an attribute or an argument",
     stride=4,
@@ -87,6 +90,7 @@ def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "training.output_mean",
+    finding="the mean of a feature's training output over the batch is not β",
     equation=r"\frac1B\sum_i \hat z_i = \beta",
     source=IOFFE + ": Σu = 0",
     presupposes=AGREES,
@@ -104,6 +108,7 @@ def output_mean(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "training.output_variance",
+    finding="the training output's mean squared distance from β is not γ²σ²/(σ² + ε)",
     equation=r"\mathrm{Var}(\hat z) = \gamma^2\,\frac{\sigma_B^2}{\sigma_B^2+\epsilon}",
     source=IOFFE + ": Σu²/B = σ²/(σ²+ε)",
     presupposes=AGREES,
@@ -134,6 +139,7 @@ def output_variance(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "training.bounded_values",
+    finding="a training output lies further from β than |γ|√(B − 1)",
     equation=r"|u_i| \le \sqrt{B-1}",
     source="Σu² ≤ B and Σu = 0 (Samuelson's inequality)",
     presupposes=AGREES,
@@ -151,6 +157,7 @@ def bounded_values(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "training.degenerate_batch",
+    finding="the training output of a feature that is the same in every instance is not β",
     equation=r"\sigma_B^2 = 0 \Rightarrow \hat z_i = \beta",
     source="u = (z − μ)/√ε = 0 where all values of a feature are the same",
     presupposes=AGREES,
@@ -171,6 +178,7 @@ def degenerate_batch(case: Case, ask: Ask) -> Iterator[Check]:
 
 @states(
     "training.ignores_running_statistics",
+    finding="the training output changes with the running statistics that a layer starts from",
     equation=r"\hat z = f(z_1, \ldots, z_B)",
     source=IOFFE + ": training uses the mini-batch's statistics",
     presupposes=AGREES,
@@ -192,6 +200,7 @@ def _restoring(case: Case, oracle: Oracle) -> Scenario:
 
 @states(
     "training.identity_recovery",
+    finding="with γ = √(σ² + ε) and β = μ, the training output is not the input",
     equation=r"\gamma = \sqrt{\sigma_B^2+\epsilon},\ \beta = \mu_B \Rightarrow \hat z = z",
     source="Ioffe & Szegedy 2015, §3, with ε under the root",
     presupposes=AGREES,
@@ -215,11 +224,15 @@ def _bare(case: Case) -> Scenario:
 
 @states(
     "training.defaults",
+    finding="a layer with nothing set does not act as with γ = 1, β = 0 and the course's ε, "
+    "momentum and mode",
     equation=r"\gamma = 1,\ \beta = 0,\ \epsilon \text{, momentum and mode as the course says}",
     source="each course's interface",
     presupposes=(
         "training.agreement",
         "backward.input_gradient",
+        "backward.gamma_gradient",
+        "backward.beta_gradient",
         "inference.after_training",
         "running.mean_recurrence",
         "running.variance_recurrence",

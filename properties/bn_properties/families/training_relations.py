@@ -35,6 +35,7 @@ def _shifted(case: Case) -> tuple[Scenario, float] | None:
 
 @states(
     "training.shift_invariance",
+    finding="the training output changes when a constant is added to the whole batch",
     equation=r"\mathrm{BN}(z + c) = \mathrm{BN}(z)",
     source="Ioffe & Szegedy 2015, §3.2: the mean takes a bias away",
     presupposes=("training.agreement",),
@@ -74,6 +75,7 @@ def scaled(case: Case) -> Scenario:
 
 @states(
     "training.scale_relation",
+    finding="the training output of −4z with 16ε is not that of z, mirrored at β",
     equation=r"\mathrm{BN}_{a^2\epsilon}(a z) = \mathrm{sign}(a)\,\gamma u + \beta",
     source="Ioffe & Szegedy 2015, §3.3, with ε scaled along",
     presupposes=AGREES,
@@ -104,6 +106,7 @@ def doubled(case: Case) -> Scenario:
 
 @states(
     "training.duplicated_batch",
+    finding="an instance's training output changes when the whole batch is fed twice over",
     equation=r"\mathrm{BN}(z \oplus z) = \mathrm{BN}(z) \oplus \mathrm{BN}(z)",
     source="the mean and the biased variance of a batch are those of the batch taken twice",
     stride=3,
@@ -127,6 +130,7 @@ def reversed_rows(case: Case) -> Scenario:
 
 @states(
     "training.row_permutation",
+    finding="the training output of the reversed batch is not the reversed output of the batch",
     equation=r"\mathrm{BN}(Pz) = P\,\mathrm{BN}(z)",
     source="mean and variance do not know the order of the batch",
     presupposes=AGREES,
@@ -153,6 +157,7 @@ def _reversed_features(case: Case) -> Scenario:
 
 @states(
     "training.feature_permutation",
+    finding="with features, γ and β in reversed order, the training output is not just reversed",
     equation=r"\mathrm{BN}(zP) = \mathrm{BN}(z)P",
     source="each feature is treated alike",
     presupposes=AGREES,
@@ -175,6 +180,7 @@ def _first_feature_changed(case: Case) -> Scenario:
 
 @states(
     "training.features_independent",
+    finding="a feature's training output changes when only another feature's values change",
     equation=r"\frac{\partial \hat z^{(k)}}{\partial z^{(l)}} = 0, \quad k \ne l",
     source=IOFFE + ": each activation by itself",
     presupposes=AGREES,
@@ -198,6 +204,7 @@ def _other_parameters(case: Case) -> Scenario:
 
 @states(
     "training.linear_in_parameters",
+    finding="with 2γ and β + 1 set, the training output minus the new β is not twice what it was",
     equation=r"\mathrm{BN}_{2\gamma,\,\beta+1}(z) - 1 - \beta = "
     r"2\left(\mathrm{BN}_{\gamma,\beta}(z) - \beta\right)",
     source=IOFFE + ", last line",
@@ -225,6 +232,7 @@ def _last_row_moved(case: Case) -> Scenario:
 
 @states(
     "training.every_instance_counts",
+    finding="when the last instance moves, the training output changes otherwise than it should",
     equation=r"\frac{\partial \hat z_j}{\partial z_i} \ne 0",
     source="the lecture's influence diagram: a vector function over the mini-batch",
     presupposes=AGREES,

@@ -59,6 +59,8 @@ def _others(case: Case) -> tuple[OtherLayer, ...]:
 
 @states(
     "hygiene.layers_independent",
+    finding="when other layers of the class are used in between, this layer's numbers change or "
+    "come out wrong",
     equation=r"\mathrm{layer}_1 \text{ is the same whatever } \mathrm{layer}_2 \text{ does}",
     source="a network holds many layers of one class, of different widths and parameters",
     presupposes=(*_GRADIENTS_HOLD, *_RECURRENCES_HOLD, "inference.after_training"),
@@ -70,13 +72,14 @@ def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
     """
     scenario = _among_others(case)
     name = "{} after other layers were at work"
-    yield from compare(ask, scenario, GRADIENTS, call=4, name=name)
-    for call, quantity in ((6, GRADIENTS[1]), (7, GRADIENTS[2])):
+    back = next(k for k, call in enumerate(scenario.calls) if isinstance(call, Backward))
+    yield from compare(ask, scenario, GRADIENTS, call=back, name=name)
+    for call, quantity in ((back + 2, GRADIENTS[1]), (back + 3, GRADIENTS[2])):
         shown = ask.response(scenario)
-        again, first = shown[call].array(quantity), shown[4].array(quantity)
+        again, first = shown[call].array(quantity), shown[back].array(quantity)
         yield as_it_was(f"the first {SYMBOLS[quantity]}, looked at again", again, first)
-    yield from compare(ask, scenario, FORWARD, call=8, name=name)
-    yield from compare(ask, scenario, FORWARD, call=10, name=name)
+    yield from compare(ask, scenario, FORWARD, call=back + 4, name=name)
+    yield from compare(ask, scenario, FORWARD, call=back + 6, name=name)
     own = _with_its_own_parameters(case)
     yield from compare(ask, own, FORWARD, call=2, name=f"{name}, with the parameters it began with")
 
@@ -88,6 +91,8 @@ def _among_others(case: Case) -> Scenario:
     looks = LookAgain("backward", "dgamma"), LookAgain("backward", "dbeta")
     calls = (
         Train(case.x),
+        *others,
+        *others,
         *others,
         Backward(case.grad),
         others[0],
@@ -113,9 +118,16 @@ _LAYOUTS: tuple[Layout, ...] = ("fortran", "strided", "reversed", "read-only")
 
 @states(
     "hygiene.any_layout",
+    finding="for a batch laid out otherwise in memory, or read-only, a result is wrong or an array "
+    "is edited",
     equation=r"f(z) \text{ depends on the numbers in } z \text{ alone}",
     source="what a network hands on is a slice, a transposed view, or not its own to write to",
-    presupposes=(*_GRADIENTS_HOLD, "inference.affine_fold", "hygiene.input_unmodified"),
+    presupposes=(
+        *_GRADIENTS_HOLD,
+        *_RECURRENCES_HOLD,
+        "inference.affine_fold",
+        "hygiene.input_unmodified",
+    ),
     stride=50,
 )
 def any_layout(case: Case, ask: Ask) -> Iterator[Check]:
@@ -136,6 +148,7 @@ def _laid(case: Case, layout: Layout) -> Scenario:
 
 @states(
     "hygiene.output_overwritten",
+    finding="a gradient is wrong when the caller has written into the output before backward",
     equation=r"\mathrm{backward}(G) \text{ does not read } \hat z",
     source="an activation that works in place writes into the output before the gradient comes",
     presupposes=_GRADIENTS_HOLD,
@@ -145,6 +158,9 @@ def output_overwritten(case: Case, ask: Ask) -> Iterator[Check]:
     """The gradients are the same when the caller has written into the output meanwhile."""
     name = "{} after the output was overwritten"
     yield from compare(ask, _overwritten(case), GRADIENTS, call=1, name=name)
+    # A new network's: where γ is one and β zero, the output may be the very array that was kept.
+    name = "{} of a layer with γ = 1 and β = 0, after the output was overwritten"
+    yield from compare(ask, _overwritten_anew(case), GRADIENTS, call=1, name=name)
 
 
 @per_case
@@ -152,8 +168,17 @@ def _overwritten(case: Case) -> Scenario:
     return Scenario(case.full_setup, (Train(case.x, overwritten=True), Backward(case.grad)))
 
 
+@per_case
+def _overwritten_anew(case: Case) -> Scenario:
+    ones, zeros = np.ones(case.features), np.zeros(case.features)
+    setup = Setup(case.features, case.eps, case.decay, ones, zeros)
+    return Scenario(setup, (Train(case.x, overwritten=True), Backward(case.grad)))
+
+
 @states(
     "backward.descent",
+    finding="γ and β do not move by the right dγ and dβ when these are subtracted from them in "
+    "place",
     equation=r"\gamma \leftarrow \gamma - \frac{\partial Div}{\partial\gamma}, \quad "
     r"\beta \leftarrow \beta - \frac{\partial Div}{\partial\beta}",
     source="what an optimiser does with them: `gamma -= rate * dgamma`",
@@ -175,9 +200,16 @@ def _descending(case: Case) -> Scenario:
 
 @states(
     "running.evaluated_first",
+    finding="where inference comes before the first training step, an output or a running "
+    "statistic is wrong",
     equation=r"(M, V) \text{ after inference, then training}",
     source="a network is evaluated before it is trained, to see where it starts",
-    presupposes=(*_RECURRENCES_HOLD, "inference.fresh_layer", "inference.after_training"),
+    presupposes=(
+        *_RECURRENCES_HOLD,
+        "training.agreement",
+        "inference.fresh_layer",
+        "inference.after_training",
+    ),
     stride=50,
 )
 def evaluated_first(case: Case, ask: Ask) -> Iterator[Check]:
@@ -202,9 +234,10 @@ STEPS = 1000
 
 @states(
     "running.thousand_steps",
+    finding="after a thousand training steps, a running statistic or the inference output is wrong",
     equation=r"M_n = k^n M_0 + (1 - k^n)\,\mu_B, \quad n = 1000",
     source="the recurrence; training takes thousands of steps",
-    presupposes=(*_RECURRENCES_HOLD, "hygiene.input_unmodified"),
+    presupposes=(*_RECURRENCES_HOLD, "inference.affine_fold", "hygiene.input_unmodified"),
     stride=0,
 )
 def thousand_steps(case: Case, ask: Ask) -> Iterator[Check]:
@@ -224,6 +257,8 @@ def _thousand_steps(case: Case) -> Scenario:
 
 @states(
     "hygiene.state_saved",
+    finding="a layer that has loaded a saved state gives other outputs or statistics than the one "
+    "that was saved",
     equation=r"\mathrm{load}(\mathrm{save}(\mathrm{layer})) = \mathrm{layer}",
     source="a network is trained once, saved, and used elsewhere (PyTorch: state_dict)",
     presupposes=(*_RECURRENCES_HOLD, "inference.after_training"),
@@ -253,6 +288,7 @@ def _reloaded(case: Case) -> Scenario:
 
 @states(
     "backward.frozen_input",
+    finding="dγ or dβ is wrong where the input needs no gradient",
     equation=r"\frac{\partial Div}{\partial\gamma}, \frac{\partial Div}{\partial\beta} "
     r"\text{ without } \frac{\partial Div}{\partial z}",
     source="the first layer of a network: its input needs no gradient, its parameters do",
@@ -273,6 +309,8 @@ def _frozen(case: Case) -> Scenario:
 
 @states(
     "running.changed_momentum",
+    finding="after the momentum is changed, the next step's running statistics are not those of "
+    "the new one",
     equation=r"M \leftarrow k_2 M + (1-k_2)\mu_B \text{ once } k_2 \text{ is set}",
     source="schedules change it while a network is trained",
     presupposes=_RECURRENCES_HOLD,
@@ -294,6 +332,7 @@ def _other_momentum(case: Case) -> Scenario:
 
 @states(
     "backward.adds_up",
+    finding="dγ or dβ is not the sum over two steps between which nothing was cleared",
     equation=r"\texttt{grad} = \sum_k \frac{\partial Div_k}{\partial\gamma}",
     source="gradients add up over backward passes until they are cleared: a large batch in parts",
     presupposes=("backward.gamma_gradient", "backward.beta_gradient"),

@@ -83,7 +83,7 @@ def _parse(latex: str) -> ElementTree.Element | None:
     return tree
 
 
-def _text(node: ElementTree.Element) -> str:  # noqa: PLR0911 - one return an element
+def _text(node: ElementTree.Element) -> str:  # noqa: PLR0911, PLR0912 - one return an element
     parts = [_text(child) for child in node]
     match node.tag:
         case "mspace":
@@ -153,8 +153,17 @@ def _factor(node: ElementTree.Element, text: str) -> str:
     core = _core(node)
     single = core.tag not in {"mrow", "mfrac"} or (text.isalpha() and _is_word(core))
     derivative = text.startswith("∂") and len(core) == 2
-    bracketed = text.startswith("(") and text.endswith(")") and text.count("(") == 1
-    return text if single or derivative or bracketed else f"({text.strip()})"
+    return text if single or derivative or _is_bracketed(text) else f"({text.strip()})"
+
+
+def _is_bracketed(text: str) -> bool:
+    """Whether the bracket that `text` begins with is closed at its very end."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return place > 0 and place == len(text) - 1
+    return False
 
 
 def _is_word(node: ElementTree.Element) -> bool:
@@ -162,9 +171,10 @@ def _is_word(node: ElementTree.Element) -> bool:
 
 
 def _numerator(text: str) -> str:
-    """Put a sum or a fraction into brackets."""
+    """Put a sum or a fraction into brackets; a sign in front needs none."""
     outside = _BRACKETED.sub("", text.strip())
-    return f"({text.strip()})" if set(outside[1:]) & (_BINARY | _SUMS | {"/"}) else text
+    compound = set(outside[1:]) & (_BINARY | {"/"}) or set(outside) & _SUMS
+    return f"({text.strip()})" if compound else text
 
 
 def _script(text: str, letters: dict[str, str], mark: str) -> str:

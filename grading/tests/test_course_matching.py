@@ -299,7 +299,6 @@ infer_mode = "test"
         ("infer = false", "infer = true", "must differ"),
         ("mode = [{ argument", "# [{ argument", "mode: a forward needs an argument"),
         ('["more_forward"]', '["Norm"]', "'layer' and 'more' both go by Norm"),
-        ('"training.agreement" = 1', "", "points"),
         ("title", "titel", "title: Field required"),
         ("[points]", "[points", "is not TOML"),
     ],

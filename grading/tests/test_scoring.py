@@ -18,8 +18,14 @@ BLOCKED = "training.shift_invariance"
 
 
 def part(id_: str, group: str = "", **fields: object) -> Part:
-    arguments = ["features", "momentum"]
-    interface = {"kind": "class", "classes": [id_.title(), "Other"], "arguments": arguments}
+    roles = ("eps", "gamma", "beta", "dgamma", "dbeta", "running_mean", "running_var")
+    interface = {
+        "kind": "class",
+        "classes": [id_.title(), f"Other{id_.title()}"],
+        "arguments": ["features", "momentum"],
+        "mode": [{"argument": "training", "train": True, "infer": False}],
+        "attributes": {role: [role] for role in roles},
+    }
     return Part.model_validate(
         {"id": id_, "title": f"the {id_}", "group": group or id_, "interface": interface, **fields}
     )

@@ -94,7 +94,7 @@ class Course(Table):
     """
     limits: Limits = Limits()
     parts: tuple[Part, ...] = Field(min_length=1)
-    points: dict[str, float] = Field(min_length=1)
+    points: dict[str, float]
     """Points by property id; with `part/` before it for any part but the main one."""
 
     @model_validator(mode="after")

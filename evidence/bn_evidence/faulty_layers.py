@@ -336,6 +336,17 @@ class _StartsElsewhere(Faulty):
         super().__init__(convention, setup)
 
 
+@_faulty(
+    "leaves-the-last-out",
+    "the mean is that of all instances but the last",
+    "training.row_permutation",
+)
+class _LeavesTheLastOut(Faulty):
+    def __init__(self, convention: Convention, setup: Setup) -> None:
+        super().__init__(convention, setup)
+        self._steps = {**self._steps, "mean": lambda t: t.z[: max(t.n - 1, 1)].mean(axis=0)}
+
+
 @_faulty("needs-training", "inference before training gives NaN", "inference.fresh_layer")
 class _NeedsTraining(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:

@@ -167,11 +167,23 @@ def test_what_a_property_asked_is_kept_in_order_with_its_failure() -> None:
 def test_the_numbers_of_a_submission_warn_nobody() -> None:
     def judged(case: Case, ask: Ask) -> Iterator[Check]:
         huge = np.array([1e308])
-        yield Check("q", np.array([np.inf]), huge * 10 - huge * 10, np.array([1.0]))
+        yield Check("q", huge * 10 - huge * 10, np.array([0.0]), np.array([1.0]))
 
     failing, worst = tried(judged)
     assert failing is not None
     assert np.inf == worst
+
+
+@pytest.mark.parametrize("got", [0.0, np.inf, np.nan])
+@pytest.mark.parametrize("bound", [None, np.array([1.0, 1.0])])
+def test_a_nan_is_nothing_to_compare_with(got: float, bound: AnyArray | None) -> None:
+    """It is the submission's own: what should have been a number there says so."""
+
+    def judged(case: Case, ask: Ask) -> Iterator[Check]:
+        yield Check("q", np.array([got, 1.0]), np.array([np.nan, 1.0]), bound)
+
+    failing, worst = tried(judged)
+    assert (failing, worst) == (None, 0.0)
 
 
 # All cases.

@@ -25,9 +25,10 @@ from bn_oracle.arrays import Array
 from bn_oracle.bounds.precision import Precision
 from bn_oracle.forward import Forward
 
-POWER = 9
-"""The largest power of s or 1/s that is granted around the sum: the right (v+ε)^(−3/2), and beside
-it (v+ε)^±3."""
+POWER = 5
+"""The largest power of s that is granted around the sum: (v+ε)^(3/2), and v+ε."""
+DIVISOR = 9
+"""The largest power of 1/s: the right (v+ε)^(−3/2), and (v+ε)^(−3) beside it."""
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
@@ -35,8 +36,8 @@ def residue(record: Forward, grad_rows: Array, centring: Array, precision: Preci
     """Bound what a vanishing term adds to ∂z of any feature: F·T.
 
     F is the largest factor that can be made of what stands in the right chain,
-    ½·γ·ΣG(z−μ)·(v+ε)^(−3/2)·(2/N)·(1/N), by leaving factors out or in and by other powers of s up
-    to `POWER`; of any feature, as a sum over all of them may hold the factors of each. One of the
+    ½·γ·ΣG(z−μ)·(v+ε)^(−3/2)·(2/N)·(1/N), by leaving factors out or in and by other powers of s, up
+    to `POWER` and down to −`DIVISOR`; of any feature, as a sum over all of them may hold the factors of each. One of the
     two 1/N stays: the other term of ∂μ would be wrong without it.
 
     In batches that are `exact`, T is zero. There, only the right chain's own factors are granted
@@ -52,7 +53,7 @@ def residue(record: Forward, grad_rows: Array, centring: Array, precision: Preci
     gamma, gradient = np.abs(record.gamma), np.abs(grad_rows)
     moment = (gradient * np.abs(record.centred)).sum(axis=0)
     upstream = np.maximum(1, np.maximum(gradient.sum(axis=0), moment))
-    steepest = np.maximum(record.std**POWER, record.std**-POWER)
+    steepest = np.maximum(record.std**POWER, record.std**-DIVISOR)
     factor = float((np.maximum(1, gamma) * upstream * steepest).max())
     spread = np.abs(record.centred).sum(axis=0)
     inside = float((gamma * moment * steepest * spread).sum()) / size

@@ -30,6 +30,7 @@ from bn_properties.property import (
     per_feature,
     roundings,
     states,
+    times,
     widen,
 )
 from bn_properties.protocol import FORWARD, GRADIENTS, Setup
@@ -132,7 +133,7 @@ def output_variance(case: Case, ask: Ask) -> Iterator[Check]:
     off = want.trained.own.var
     least = record.var + record.eps - off
     slope = np.where(least > 0, record.eps / np.where(least > 0, least, 1.0) ** 2, np.inf)
-    own = roundings(4) * expected + record.gamma**2 * slope * off
+    own = roundings(4) * expected + times(slope * off, record.gamma**2)
     room = feature_sum(spread) / case.batch_size + own
     yield Check("variance of the output", feature_sum(around**2) / case.batch_size, expected, room)
 

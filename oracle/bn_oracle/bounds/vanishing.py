@@ -37,7 +37,8 @@ def residue(record: Forward, grad_rows: Array, centring: Array, precision: Preci
 
     F is the largest factor that can be made of what stands in the right chain,
     ½·γ·ΣG(z−μ)·(v+ε)^(−3/2)·(2/N)·(1/N), by leaving factors out or in and by other powers of s, up
-    to `POWER` and down to −`DIVISOR`; of any feature, as a sum over all of them may hold the factors of each. One of the
+    to `POWER` and down to −`DIVISOR`; of any feature, as a sum over all of them may hold the
+    factors of each. One of the
     two 1/N stays: the other term of ∂μ would be wrong without it.
 
     In batches that are `exact`, T is zero. There, only the right chain's own factors are granted

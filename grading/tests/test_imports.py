@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
+from bn_grading.api import check
+from bn_properties.records import Status
 from bn_worker.loading import imports
 
 SUPPRESSED = "import contextlib\nwith contextlib.suppress(ImportError):\n  import numba\n"
@@ -36,3 +39,22 @@ def test_an_import_is_needed_unless_its_failure_is_expected(
     source: str, needed: set[str], if_it_can: set[str]
 ) -> None:
     assert (needed, if_it_can) == tuple(map(set, imports(ast.parse(source))))
+
+
+HANDOUT = Path(__file__).parents[2] / "fixtures" / "correct" / "cmu_handout.py"
+
+
+def test_a_file_beside_the_submission_may_need_what_is_not_there(tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    folder.mkdir()
+    source = HANDOUT.read_text("utf-8")
+    (folder / "batchnorm.py").write_text("import helper\n" + source, "utf-8")
+    (folder / "helper.py").write_text("import matplotlib.pyplot as plt\nplt.ion()\n", "utf-8")
+    assert check(str(folder)).status is Status.CORRECT
+
+
+def test_a_name_of_a_missing_package_may_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "logs.py"
+    used = "from loguru import logger\nlogger.debug('start')\nlogger.level.name\n"
+    path.write_text(used + HANDOUT.read_text("utf-8"), "utf-8")
+    assert check(str(path)).status is Status.CORRECT

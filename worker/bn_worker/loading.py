@@ -8,6 +8,7 @@ cannot be found; nothing else is invented.
 from __future__ import annotations
 
 import ast
+import contextlib
 import linecache
 import re
 import sys
@@ -42,7 +43,21 @@ taken: dict[str, str] = {}
 """What was taken from modules that are not there, and from which."""
 
 
-class _Missing:
+def _anything(name: str) -> type[_Missing]:
+    """Return what stands for a name of a module that is not there."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type(name, (_Missing,), {})
+
+
+class _Named(type):
+    """A class of which any name can be asked."""
+
+    def __getattr__(cls, name: str) -> type[_Missing]:
+        return _anything(name)
+
+
+class _Missing(metaclass=_Named):
     """Stands for anything taken from a module that is not there."""
 
     def __init__(self, *args: object, **keywords: object) -> None:
@@ -52,9 +67,7 @@ class _Missing:
         return self
 
     def __getattr__(self, name: str) -> type[_Missing]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (_Missing,), {})
+        return _anything(name)
 
 
 class _StandIn(types.ModuleType):
@@ -159,7 +172,7 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
         LoadError: a syntax error or an exception while it runs.
     """
     tree = parse(source, filename)
-    named, guarded = imports(tree)
+    named, guarded = imports(tree, *others.values())
     finder = _Finder(others, named)
     sys.meta_path.insert(0, _Refuser(_PRIVATE))
     if framework != "torch":
@@ -196,8 +209,9 @@ def parse(source: str, filename: str) -> ast.Module:
         raise LoadError("it is nested too deeply to be parsed") from error
 
 
-def imports(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the modules that a file cannot do without, and those that it imports if it can.
+def imports(tree: ast.Module, *others: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the modules that a file cannot do without, and those that it imports if it can; of the
+    `others` beside it, too, as far as they can be read.
 
     The second are imported where an exception is expected: in a `try` that goes on after an
     ImportError, under `contextlib.suppress`, or where `find_spec` has found them.
@@ -216,6 +230,9 @@ def imports(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
             visit(child, guarded or child in tried)
 
     visit(tree, False)
+    for text in others:
+        with contextlib.suppress(SyntaxError, ValueError):
+            visit(ast.parse(text), False)
     foreign = [names - set(sys.stdlib_module_names) for names in (found[False], found[True])]
     return frozenset(foreign[0]), frozenset(foreign[1] - foreign[0])
 

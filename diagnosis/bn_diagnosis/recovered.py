@@ -156,7 +156,7 @@ class Formulas:
     def recovery(self, *, inference_gradient: bool) -> Recovery:
         """Return the tables for a kind of interface."""
         if inference_gradient not in self._recoveries:
-            evidence = Evidence(self._spatial_axes, None, inference_gradient)
+            evidence = Evidence(self._spatial_axes, inference_gradient)
             self._recoveries[inference_gradient] = Recovery(self._convention, evidence)
         return self._recoveries[inference_gradient]
 

@@ -7,7 +7,7 @@ them at once; ε is of the order of the variance, so that where it stands shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -57,8 +57,6 @@ class Evidence:
     """The steps, and what each symbol is in them."""
 
     spatial_axes: int = 0
-    fixed_eps: float | None = None
-    """The ε of a layer that has no other."""
     inference_gradient: bool = False
     """Whether inference is differentiated."""
 
@@ -68,7 +66,7 @@ class Evidence:
         return tuple(
             Setup(
                 features,
-                0.3125 + 0.25 * layer if self.fixed_eps is None else self.fixed_eps,
+                0.3125 + 0.25 * layer,
                 _DECAYS[layer],
                 1.5 + _uniform(10 * layer + 1, (features,)),
                 0.25 + _uniform(10 * layer + 2, (features,)),
@@ -154,8 +152,3 @@ class Evidence:
                 laid = [rows(each) if of_rows else each.reshape(1, -1) for each in arrays]
                 found[observable] = np.stack(laid)
         return found
-
-
-def with_eps(evidence: Evidence, eps: float) -> Evidence:
-    """Return the same for a layer that has no other ε."""
-    return replace(evidence, fixed_eps=eps)

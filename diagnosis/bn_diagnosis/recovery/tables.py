@@ -110,7 +110,7 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
     """
     run, kept, values = Run(program, symbols), list[Edit](), list[Array]()
     with np.errstate(all="ignore"):
-        for edit in edits(program, [name for name in symbols if name in symbols]):
+        for edit in edits(program, tuple(symbols)):
             try:
                 value = run.edited(edit)
             except (KeyError, ValueError):

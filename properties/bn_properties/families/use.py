@@ -93,7 +93,6 @@ def _among_others(case: Case) -> Scenario:
         Train(case.x),
         *others,
         *others,
-        *others,
         Backward(case.grad),
         others[0],
         *looks,

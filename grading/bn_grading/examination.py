@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bn_properties.calls import Train
 from bn_properties.cases.case import Case, small_integers
+from bn_properties.cases.traits import WITHIN
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
@@ -76,10 +77,12 @@ def consequences(
             if follows and one.fails(each.property, each.failing.case, oracle):  # type: ignore[union-attr]
                 found[each.property.id] = main.property.id
     first: dict[str, str] = {}
+    wider = {each.only for each in roots if each.only in WITHIN.values()}
     for each in roots:
         if each.property.id in found:
             continue
-        for alike in (each.only, _raised(each)):
+        within = WITHIN.get(each.only) if each.only else None
+        for alike in (within if within in wider else each.only, _raised(each)):
             if alike is not None:
                 main_id = first.setdefault(alike, each.property.id)
                 if main_id != each.property.id:
@@ -362,7 +365,7 @@ class Examination:
         if refused is not None and refused.failure in ("raised", "not_implemented"):
             # It is asked with its own ε, but for what is about another one.
             subject = self._subject(part, fixed_eps=True)
-            about = {each.id: cases for each in part.properties if each.about == "other_eps"}
+            about = {each.id: cases for each in part.properties if "other_eps" in each.about}
             cases = tuple(replace(case, eps=convention.eps) for case in cases)
         lacks = _lacking(subject) if part.interface.kind == "module" else ()
         if "gamma" in lacks:

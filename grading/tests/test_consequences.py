@@ -72,6 +72,13 @@ def test_without_a_cause_every_failure_is_its_own() -> None:
     assert {} == consequences([root(BETA), root(GAMMA)], [], ORACLE)
 
 
+def test_what_fails_for_a_part_of_those_is_the_same_mistake() -> None:
+    roots = [root(BETA, "one_value"), root(GAMMA, "axis_of_one"), root(INPUT, "one_feature")]
+    assert {GAMMA: BETA, INPUT: BETA} == consequences(roots, [], ORACLE)
+    apart = [root(BETA, "one_value"), root(INPUT, "one_feature")]
+    assert {} == consequences(apart, [], ORACLE)
+
+
 def test_what_fails_for_the_same_few_cases_is_one_mistake() -> None:
     roots = [root(BETA, "one_value"), root(GAMMA, "square"), root(INPUT, "one_value"), root(EDITS)]
     assert {INPUT: BETA} == consequences(roots, [], ORACLE)

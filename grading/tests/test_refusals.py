@@ -19,15 +19,18 @@ BASE = (
 
 SMALL = "        if len(Z) < 2:\n            raise ValueError('few')\n"
 RANGE = "        if not 0 < alpha < 1:\n            raise ValueError('alpha')\n"
+USUAL_EPS = "        assert 1e-8 <= self.eps < 1, self.eps\n"
 ONE = BASE.replace("        self.Z = Z\n", f"{SMALL}        self.Z = Z\n")
 ENDS = BASE.replace("        self.alpha = alpha\n", f"{RANGE}        self.alpha = alpha\n")
 FIXED = BASE.replace("        self.eps = 1e-8\n", "").replace(
     "    def forward(", "    @property\n    def eps(self):\n        return 1e-8\n\n    def forward("
 )
+USUAL = BASE.replace("        self.Z = Z\n", f"{USUAL_EPS}        self.Z = Z\n")
 REFUSING = {
     "one_value": (ONE, "training.degenerate_batch"),
     "momentum_ends": (ENDS, "running.full_and_no_memory"),
     "other_eps": (FIXED, "training.uses_eps"),
+    "unusual_eps": (USUAL, "training.uses_eps"),
 }
 
 

@@ -159,7 +159,7 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
     for scenario in raising:
         what = refused.get(scenario, frozenset())
         # Where it is asked for two such things at once, which one it raised at is not known.
-        if not what or (what == {prop.about} and not what & subject.may_refuse):
+        if not what or (what <= set(prop.about) and not what & subject.may_refuse):
             return False
     for scenario in raising:
         transcript.retract(scenario)

@@ -77,7 +77,7 @@ class Property:
     needs: Capability | None
     """What the interface must offer for it."""
     checks: Checks = field(repr=False)
-    about: Refusable | None = None
+    about: tuple[Refusable, ...] = ()
     """What it is about: a layer that raises an exception at that, though it may not, fails this
     property, and no other."""
 
@@ -96,7 +96,7 @@ def states(
     presupposes: tuple[str, ...] = (),
     stride: int = 1,
     needs: Capability | None = None,
-    about: Refusable | None = None,
+    about: tuple[Refusable, ...] = (),
 ) -> Callable[[Checks], Property]:
     """Make a `Property` of a function; its docstring's first paragraph is the sentence."""
 

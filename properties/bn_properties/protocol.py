@@ -70,9 +70,10 @@ class Setup:
         return not self.cumulative and all(value is None for value in given)
 
 
-Refusable = Literal["one_value", "momentum_ends", "other_eps"]
+Refusable = Literal["one_value", "momentum_ends", "other_eps", "unusual_eps"]
 """What some layers raise an exception at: a training batch of one value a feature, a momentum that
-keeps all or nothing of the old average, another ε than their own."""
+keeps all or nothing of the old average, another ε than their own, an ε that nobody takes (of 1 and
+above, or below 1e-8)."""
 
 Capability = Literal[
     "inference_gradient",

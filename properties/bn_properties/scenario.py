@@ -170,6 +170,8 @@ def refusable(scenario: Scenario, own_eps: float | None = None) -> frozenset[Ref
         found.add("momentum_ends")
     if own_eps is not None and setup.eps not in (None, own_eps):
         found.add("other_eps")
+    if setup.eps is not None and not 1e-8 <= setup.eps < 1:
+        found.add("unusual_eps")
     for operation in (each for operations in scenario.operations for each in operations):
         if operation.name == "train" and operation.arrays["x"].size == setup.features:
             found.add("one_value")

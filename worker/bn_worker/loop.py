@@ -303,7 +303,7 @@ def _unlike(setup: dict[str, Any]) -> dict[str, Any]:
     """Return another layer's setup: what is set on it has another value, and no array is."""
     other = {name: value for name, value in setup.items() if not isinstance(value, np.ndarray)}
     if setup.get("eps") is not None:
-        other["eps"] = 4 * setup["eps"] + 1
+        other["eps"] = 0.625 if setup["eps"] != 0.625 else 0.3125
     if setup.get("momentum") is not None:
         other["momentum"] = 0.3125 if setup["momentum"] != 0.3125 else 0.625
     return other

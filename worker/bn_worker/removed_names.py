@@ -7,6 +7,7 @@ the aliases of Python's own types. What NumPy still has is left as it is.
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -66,6 +67,50 @@ def _alen(a: Any) -> int:
     return len(np.array(a, copy=None, ndmin=1))
 
 
+class _Cast:
+    """`np.cast["float64"](a)`: an array of a type."""
+
+    def __getitem__(self, dtype: Any) -> Callable[[Any], Any]:
+        return lambda a: np.asarray(a, dtype)
+
+
+class _ItemSizes:
+    """`np.nbytes[np.float64]`: the bytes of a type."""
+
+    def __getitem__(self, dtype: Any) -> int:
+        return int(np.dtype(dtype).itemsize)
+
+
+def _disp(mesg: Any, device: Any = None, linefeed: bool = True) -> None:
+    (device or sys.stdout).write(f"{mesg}\n" if linefeed else f"{mesg}")
+
+
+def _issctype(rep: Any) -> bool:
+    return isinstance(rep, np.dtype) or _issubclass(rep, np.generic)
+
+
+def _obj2sctype(rep: Any, default: Any = None) -> Any:
+    try:
+        return getattr(rep, "dtype", np.dtype(rep) if isinstance(rep, type | str) else rep).type
+    except (AttributeError, TypeError):
+        return default
+
+
+def _maximum_sctype(t: Any) -> Any:
+    kinds = {"i": np.int64, "u": np.uint64, "f": np.longdouble, "c": np.clongdouble}
+    return kinds.get(np.dtype(t).kind, t)
+
+
+def _sctypes() -> dict[str, list[Any]]:
+    return {
+        "int": [np.int8, np.int16, np.int32, np.int64],
+        "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+        "float": [np.float16, np.float32, np.float64, np.longdouble],
+        "complex": [np.complex64, np.complex128, np.clongdouble],
+        "others": [bool, object, bytes, str, np.void],
+    }
+
+
 REMOVED: Mapping[str, Removed] = {
     # Python's own types, under NumPy's name (1.24).
     **{name: _type(name) for name in ("float", "int", "bool", "complex", "object", "str")},
@@ -88,6 +133,13 @@ REMOVED: Mapping[str, Removed] = {
     "issubsctype": _now("issubdtype"),
     "rank": Removed("np.ndim", lambda: _rank),
     "alen": Removed("len", lambda: _alen),
+    "cast": Removed("np.asarray(a, dtype)", _Cast),
+    "nbytes": Removed("np.dtype(…).itemsize", _ItemSizes),
+    "disp": Removed("print", lambda: _disp),
+    "issctype": Removed("issubclass(…, np.generic)", lambda: _issctype),
+    "obj2sctype": Removed("np.dtype(…).type", lambda: _obj2sctype),
+    "maximum_sctype": Removed("a type's own name, such as np.longdouble", lambda: _maximum_sctype),
+    "sctypes": Removed("the types' own names", _sctypes),
     # Numbers.
     **{name: _scalar("np.inf") for name in ("Inf", "Infinity", "infty", "PINF")},
     "NaN": _scalar("np.nan"),

@@ -51,7 +51,8 @@ class Part(Table):
     """Which families of properties apply."""
     may_refuse: tuple[Refusable, ...] = ()
     """At what a layer may raise an exception: `one_value` (a training batch of one value a
-    feature), `momentum_ends` (a momentum that keeps all or nothing), `other_eps` (than its own)."""
+    feature), `momentum_ends` (a momentum that keeps all or nothing), `other_eps` (than its own),
+    `unusual_eps` (of 1 and above, or below 1e-8)."""
     interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
 
     @property

@@ -9,7 +9,14 @@ import numpy as np
 
 from bn_properties.cases.case import Case
 
-TraitName = Literal["one_value", "one_feature", "square", "zero_gamma", "constant_feature"]
+TraitName = Literal[
+    "one_value",
+    "one_feature",
+    "square",
+    "zero_gamma",
+    "constant_feature",
+    "axis_of_one",
+]
 TRAITS: tuple[TraitName, ...] = get_args(TraitName)
 
 
@@ -40,8 +47,14 @@ KNOWN: Mapping[TraitName, Trait] = {
     "square": Trait("as many instances as features", _square),
     "zero_gamma": Trait("a γ that is 0", _zero_gamma),
     "constant_feature": Trait("a feature that does not vary", _constant),
+    "axis_of_one": Trait("an axis of length one", lambda case: 1 in case.x.shape),
 }
-"""All that are looked for."""
+"""All that are looked for, the narrower ones first."""
+WITHIN: Mapping[TraitName, TraitName] = {
+    "one_value": "axis_of_one",
+    "one_feature": "axis_of_one",
+}
+"""Which are part of a wider one."""
 
 FEW = 5
 """How many cases without the trait must hold before it is said that only those with it fail."""

@@ -144,7 +144,7 @@ def _with_decay(case: Case, decay: float) -> Scenario:
     source="the recurrence at its two ends",
     presupposes=RECURRENCES,
     stride=25,
-    about="momentum_ends",
+    about=("momentum_ends",),
 )
 def full_and_no_memory(case: Case, ask: Ask) -> Iterator[Check]:
     """With all weight on the old average nothing moves, and with none the batch's statistics take

@@ -68,7 +68,7 @@ def _with_other_eps(case: Case) -> Scenario | None:
     equation=r"\epsilon_1 \ne \epsilon_2 \Rightarrow \hat z(\epsilon_1) \ne \hat z(\epsilon_2)",
     source="each course's interface: ε is an attribute or an argument",
     stride=4,
-    about="other_eps",
+    about=("other_eps", "unusual_eps"),
 )
 def uses_eps(case: Case, ask: Ask) -> Iterator[Check]:
     """The ε that is set on the layer is the ε in the formula: with another ε, the output
@@ -162,7 +162,7 @@ def bounded_values(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"\sigma_B^2 = 0 \Rightarrow \hat z_i = \beta",
     source="u = (z − μ)/√ε = 0 where all values of a feature are the same",
     presupposes=AGREES,
-    about="one_value",
+    about=("one_value",),
 )
 def degenerate_batch(case: Case, ask: Ask) -> Iterator[Check]:
     """A feature that is the same in every instance, or a batch of one, gives β: ε keeps it from

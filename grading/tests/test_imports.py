@@ -58,3 +58,15 @@ def test_a_name_of_a_missing_package_may_be_used(tmp_path: Path) -> None:
     used = "from loguru import logger\nlogger.debug('start')\nlogger.level.name\n"
     path.write_text(used + HANDOUT.read_text("utf-8"), "utf-8")
     assert check(str(path)).status is Status.CORRECT
+
+
+@pytest.mark.parametrize("how", ["@njit", "@njit(cache=True)", "@numba.jit(nopython=True)"])
+def test_a_decorator_of_a_missing_package_leaves_what_it_decorates(
+    how: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "fast.py"
+    decorated = f"{how}\ndef mean(a):\n    return a.sum(axis=0) / a.shape[0]\n\n\n{how}\nclass "
+    source = HANDOUT.read_text("utf-8").replace("class ", decorated, 1)
+    source = source.replace("np.mean(Z, axis=0)", "mean(Z)", 1)
+    path.write_text(f"import numba\nfrom numba import njit\n{source}", "utf-8")
+    assert check(str(path)).status is Status.CORRECT

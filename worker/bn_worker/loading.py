@@ -13,7 +13,7 @@ import linecache
 import re
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -56,6 +56,16 @@ class _Named(type):
     def __getattr__(cls, name: str) -> type[_Missing]:
         return _anything(name)
 
+    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+        """Leave what it decorates as it is, or make an object, which decorates."""
+        return _decorated(args, keywords) or super().__call__(*args, **keywords)
+
+
+def _decorated(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+    """Return the one function or class that something was called with, as decorators are."""
+    alone = len(args) == 1 and not keywords and isinstance(args[0], types.FunctionType | type)
+    return args[0] if alone else None
+
 
 class _Missing(metaclass=_Named):
     """Stands for anything taken from a module that is not there."""
@@ -63,8 +73,8 @@ class _Missing(metaclass=_Named):
     def __init__(self, *args: object, **keywords: object) -> None:
         """Accept anything: a decorator's or a constructor's arguments."""
 
-    def __call__(self, *args: object, **keywords: object) -> _Missing:
-        return self
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return _decorated(args, keywords) or self
 
     def __getattr__(self, name: str) -> type[_Missing]:
         return _anything(name)

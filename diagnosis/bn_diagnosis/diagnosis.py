@@ -21,8 +21,9 @@ from bn_properties.transcript import Oracle
 
 from bn_diagnosis import instability
 from bn_diagnosis.candidates import Candidate, Candidates
+from bn_diagnosis.locating import Line
 from bn_diagnosis.matching import Expects, Observation, Observer
-from bn_diagnosis.recovered import Formulas
+from bn_diagnosis.recovered import Follow, Formulas
 from bn_diagnosis.search import explaining
 
 Transcript = Sequence[tuple[Scenario, tuple[Response[AnyArray], ...]]]
@@ -96,6 +97,16 @@ class Diagnosis:
                     return (Explanation(cause, candidate.fails, candidate.own),)
             results = sum(len(each.places) for each in observed)
             return tuple(Explanation(each.cause(results), each.fails) for each in found)
+
+    def lines(
+        self, scenarios: Iterable[Scenario], ask: Ask, follow: Follow, source: str
+    ) -> tuple[Line, ...]:
+        """Return the lines of a file in which its formulas go wrong, as far as that can be told.
+
+        `scenarios` are what was asked; `follow` takes one to what each line computed in it.
+        """
+        with np.errstate(all="ignore"):
+            return self._formulas.lines(scenarios, ask, follow, source)
 
     def causes(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None

@@ -7,7 +7,7 @@ told only where it holds there, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,14 +21,18 @@ from bn_diagnosis.candidates import BatchNorm, Candidate, Candidates
 from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.faults.statements import family_of
 from bn_diagnosis.formulas import Step, StepName, Trace
+from bn_diagnosis.locating import Assigned, Line, Locator
 from bn_diagnosis.matching import Observation
 from bn_diagnosis.recovery.evidence import Evidence
 from bn_diagnosis.recovery.forms import Observable
-from bn_diagnosis.recovery.recover import Formula, Recovered, Recovery
+from bn_diagnosis.recovery.formula import Formula, Recovered
+from bn_diagnosis.recovery.recover import Recovery
 from bn_diagnosis.recovery.tables import close
 from bn_diagnosis.recovery.telling import OBSERVABLES, told
 
 Ask = Callable[[Scenario], tuple[Response[AnyArray], ...]]
+Follow = Callable[[Scenario], Sequence[Assigned]]
+"""Takes a scenario to what each line of a file computed in it."""
 
 ENOUGH = 0.95
 """How much of what was observed of the explained observables must be as the formulas give it.
@@ -73,6 +77,12 @@ _REJECTED_BY: Mapping[Observable, str] = {
     "inferred_dbeta": "inference.gradient",
     "inferred_dz": "inference.gradient",
 }
+
+
+def _seen(evidence: Evidence, ask: Ask) -> dict[Observable, Array]:
+    trained = tuple(ask(each) for each in evidence.training)
+    inferred = tuple(ask(each) for each in evidence.inference)
+    return evidence.observed(trained, inferred)
 
 
 def _symbols(t: Trace) -> dict[str, Array]:
@@ -152,6 +162,8 @@ class Formulas:
         self._convention, self._spatial_axes = convention, spatial_axes
         self._candidates = candidates
         self._recoveries: dict[bool, Recovery] = {}
+        self._latest: tuple[dict[Observable, Array], Recovered] | None = None
+        """The formulas of the latest submission: its lines are looked for with them."""
 
     def recovery(self, *, inference_gradient: bool) -> Recovery:
         """Return the tables for a kind of interface."""
@@ -168,18 +180,10 @@ class Formulas:
         None where nothing near batch norm gives them, or where it does not hold of all that was
         observed.
         """
-        inference = any(
-            operation.name == "infer_backward"
-            for one in observed
-            for operations in one.scenario.operations
-            for operation in operations
-        )
-        recovery = self.recovery(inference_gradient=inference)
-        evidence = recovery.evidence
-        trained = tuple(ask(each) for each in evidence.training)
-        inferred = tuple(ask(each) for each in evidence.inference)
-        seen = evidence.observed(trained, inferred)
+        recovery = self._recovery_for(one.scenario for one in observed)
+        seen = _seen(recovery.evidence, ask)
         formulas = recovery.recover(seen)
+        self._latest = seen, formulas
         if not formulas:
             return None
         roots, following = self._faults(recovery, seen, formulas)
@@ -190,6 +194,44 @@ class Formulas:
         left = tuple(each for each in unexplained if _STEPS[each] not in given)
         found = RecoveredCandidate(roots, following, self._candidates.batch_norm, left)
         return self._held(found, observed)
+
+    def _recovery_for(self, scenarios: Iterable[Scenario]) -> Recovery:
+        names = {
+            operation.name
+            for one in scenarios
+            for operations in one.operations
+            for operation in operations
+        }
+        return self.recovery(inference_gradient="infer_backward" in names)
+
+    def lines(
+        self, scenarios: Iterable[Scenario], ask: Ask, follow: Follow, source: str
+    ) -> tuple[Line, ...]:
+        """Return the lines of a file in which the formulas of a submission go wrong.
+
+        `scenarios` are what it was asked.
+        """
+        recovery = self._recovery_for(scenarios)
+        evidence = recovery.evidence
+        seen = _seen(evidence, ask)
+        # Where a known mistake explains all, only what is found at once is looked at.
+        formulas = self._kept(seen) or recovery.recover(seen, slips=1)
+        symbols = {name: value[:1] for name, value in evidence.symbols.items()}
+        locator = Locator(self._convention, symbols)
+        trained, inferred = follow(evidence.training[0]), follow(evidence.inference[0])
+        found = (
+            locator.line(each, inferred if name.startswith("inferred") else trained, source)
+            for name, each in formulas.items()
+            if each is not None and each.edits
+        )
+        return tuple(dict.fromkeys(each for each in found if each is not None))
+
+    def _kept(self, seen: Mapping[Observable, Array]) -> Recovered | None:
+        before, formulas = self._latest or ({}, {})
+        same = before.keys() == seen.keys() and all(
+            np.array_equal(before[name], value, equal_nan=True) for name, value in seen.items()
+        )
+        return formulas if same else None
 
     def _faults(
         self, recovery: Recovery, seen: Mapping[Observable, Array], formulas: Recovered

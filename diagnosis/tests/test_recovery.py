@@ -9,7 +9,8 @@ import pytest
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.evidence import Evidence
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program, forms
-from bn_diagnosis.recovery.recover import ORDER, Formula, Recovery
+from bn_diagnosis.recovery.formula import Formula
+from bn_diagnosis.recovery.recover import ORDER, Recovery
 from bn_diagnosis.recovery.tables import Run, Table, close
 from bn_diagnosis.recovery.trees import (
     Values,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from bn_properties.calls import Train
@@ -23,11 +23,12 @@ from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Property
 from bn_properties.protocol import UNANSWERED, Setup, SubjectError
-from bn_properties.records import Cause, Counterexample, Outcome
+from bn_properties.records import Cause, Counterexample, Outcome, SourceLine
 from bn_properties.reducing import minimise
 from bn_properties.scenario import Scenario
 from bn_properties.transcript import Oracle, Transcript
 from bn_worker.messages import Request
+from bn_worker.tracing import Assigned
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.definitions import definitions
@@ -101,6 +102,14 @@ def _raised(found: Finding) -> str | None:
     return error.message
 
 
+class Followed(NamedTuple):
+    """A submission whose lines can be looked at."""
+
+    source: str
+    follow: Callable[[Scenario], Sequence[Assigned]]
+    """Takes a scenario to what each line computed in it."""
+
+
 class PartExamination:
     """One subject, asked property by property."""
 
@@ -115,16 +124,17 @@ class PartExamination:
         settled: Settled | None = None,
         diagnosis: Callable[[], Diagnosis] | None = None,
         other_cases: Mapping[str, Sequence[Case]] = MappingProxyType({}),
+        followed: Followed | None = None,
     ) -> None:
         """Examine the transcript's subject; `diagnosis` is asked for only where a cause is.
 
         What is `settled` is not looked at again. `other_cases` are those of single properties, by
-        id, where they are not those of all.
+        id, where they are not those of all. In what is `followed`, a cause's lines are looked for.
         """
         self.transcript, self.oracle, self.settled = transcript, oracle, settled
         self.properties = tuple(properties)
         self.cases, self._seed, self._diagnosis = cases, seed, diagnosis
-        self._other_cases = other_cases
+        self._other_cases, self._followed = other_cases, followed
         self._ids = {each.id for each in self.properties}
         self._scanned: dict[str, Finding] = {}
         self._reduced: dict[str, Finding] = {}
@@ -187,7 +197,18 @@ class PartExamination:
         if not failed or self._diagnosis is None:
             return ()
         seen = self.transcript.observed
-        return self._diagnosis().explanations(seen, self.transcript, failed)
+        found = self._diagnosis().explanations(seen, self.transcript, failed)
+        return (self._located(found[0]),) if len(found) == 1 else found
+
+    def _located(self, found: Explanation) -> Explanation:
+        """Return an explanation with the lines in which it is made, as far as they can be told."""
+        if self._followed is None or self._diagnosis is None:
+            return found
+        asked = [scenario for scenario, _ in self.transcript.observed]
+        source, follow = self._followed
+        lines = self._diagnosis().lines(asked, self.transcript.subject.observe, follow, source)
+        told = tuple(SourceLine(number=each.number, code=each.code) for each in lines)
+        return found._replace(cause=found.cause.model_copy(update={"lines": told}))
 
     @cached_property
     def _consequences(self) -> dict[str, str]:
@@ -383,7 +404,13 @@ class Examination:
             seed=self._bank.seed,
             settled=playback,
             diagnosis=lambda: self._bank.diagnosis(convention, part.spatial_axes),
+            followed=None if self._source is None else Followed(self._source, subject.trace),
         )
+
+    @property
+    def _source(self) -> str | None:
+        file = self.match.file
+        return None if file is None else self.match.submission.files[file]
 
     def _subject(self, part: Part, *, fixed_eps: bool = False) -> RemoteSubject:
         convention = self.match.course.convention

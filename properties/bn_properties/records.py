@@ -266,6 +266,14 @@ class PropertyResult(Record):
     counterexample: Counterexample | None = None
 
 
+class SourceLine(Record):
+    """A line of a submission."""
+
+    number: int = Field(ge=1)
+    code: str
+    """The statement that stands there, in one line; a long one is cut."""
+
+
 class Cause(Record):
     """A known mistake, and how much of what was observed it reproduces."""
 
@@ -282,6 +290,9 @@ class Cause(Record):
     """The properties that reject it for itself; what else it fails follows from them."""
     points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """How many points it took."""
+    lines: tuple[SourceLine, ...] = ()
+    """Where it is made, as far as that can be told: in each, what is read is right, and what is
+    computed is not."""
 
 
 class Tool(Record):

@@ -21,6 +21,7 @@ from bn_worker import loading, runtimes, wire
 from bn_worker.messages import Edit, Failure, Problem, Reply, Request, called
 from bn_worker.results import Absent, UnusableResult, plain
 from bn_worker.runtimes.base import Adapter, Spec
+from bn_worker.tracing import Tracer
 
 GRADIENTS = ("dz", "dgamma", "dbeta")
 STATISTICS = ("running_mean", "running_var")
@@ -46,6 +47,8 @@ class Worker:
         """Whether the latest backward has given gradients."""
         self._overwrite: Any = None
         """An output that the caller writes into, as soon as it has been given."""
+        self._tracer: Tracer | None = None
+        """What follows the submission, where that is asked."""
         self._first: dict[tuple[str, str], Any] = {}
         self._lent: list[tuple[NDArray[Any], bytes]] = []
         """The arrays that the layer was given, and what was in them."""
@@ -64,6 +67,8 @@ class Worker:
             "add_up": self._add_up,
             "reload": self._reload,
             "set_momentum": self._set_momentum,
+            "trace": self._trace,
+            "traced": self._traced,
         }
 
     @property
@@ -79,7 +84,8 @@ class Worker:
             if self._overwrite is not None and self._layer is not None:
                 self._overwrite, out = None, self._overwrite
                 self._layer.overwrite(out)
-            return operation(request)
+            with self._tracer or contextlib.nullcontext():
+                return operation(request)
         except loading.LoadError as error:
             failure, text = "unusable", str(error)
         except Absent as error:
@@ -259,6 +265,20 @@ class Worker:
     def _set_momentum(self, request: Request) -> Reply:
         self._current().set_momentum(request.options["momentum"])
         return Reply()
+
+    def _trace(self, request: Request) -> Reply:
+        self._tracer = Tracer(self._filename)
+        return Reply()
+
+    def _traced(self, request: Request) -> Reply:
+        tracer, self._tracer = self._tracer, None
+        found = tracer.assigned if tracer is not None else []
+        return Reply(
+            {
+                f"{number}:{each.frame}:{each.line}:{each.name}": each.value
+                for number, each in enumerate(found)
+            }
+        )
 
     def _set_parameters(self, request: Request) -> Reply:
         gamma, beta = request.arrays["gamma"], request.arrays["beta"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from bn_oracle.conventions import Convention
@@ -120,6 +121,8 @@ FORWARD: Mapping[str, Tree] = {
     "u": over(centred, s),
 }
 """What a training forward keeps for the backward."""
+AFFINE = add(multiply(gamma, u), beta)
+"""The output."""
 AT_INFERENCE: Mapping[str, Tree] = {
     "s": power(add(old_var, eps), "1/2"),
     "u": over(add(z, minus(old_mean)), s),
@@ -171,20 +174,21 @@ def _running(name: str, old: Tree, new: Tree) -> dict[str, Tree]:
     return {**needed, RESULT: add(multiply(keep, old), multiply(rest, new))}
 
 
+@cache
 def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]:
     """Return the right forms of one observable; the first is the lecture's."""
     if observable == "dz":
         makers = (_chain, _closed_in_u, _closed_in_g, _means, _graph)
-        return tuple(Program({**FORWARD, **make()}) for make in makers)
+        return tuple(Program({**FORWARD, "out": AFFINE, **make()}) for make in makers)
     unbiased = convention.running_variance == "unbiased"
     new_var = over(multiply(n, var), symbol("less_one")) if unbiased else var
-    affine, weighted = add(multiply(gamma, u), beta), total(multiply(g, u))
+    weighted = total(multiply(g, u))
     one: Mapping[Observable, Mapping[str, Tree]] = {
-        "out": {**FORWARD, RESULT: affine},
-        "inferred": {**STATISTICS, **AT_INFERENCE, RESULT: affine},
+        "out": {**FORWARD, RESULT: AFFINE},
+        "inferred": {**STATISTICS, **AT_INFERENCE, RESULT: AFFINE},
         "running_mean": _running("mean", old_mean, mu),
         "running_var": _running("var", old_var, new_var),
-        "dgamma": {**FORWARD, "out": affine, RESULT: weighted},
+        "dgamma": {**FORWARD, "out": AFFINE, RESULT: weighted},
         "dbeta": {RESULT: total(g)},
         "inferred_dz": {**AT_INFERENCE, RESULT: over(multiply(gamma, g), s)},
         "inferred_dgamma": {**AT_INFERENCE, RESULT: weighted},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from bn_oracle.arrays import Array
 
 from bn_diagnosis.recovery.edits import Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.trees import Symbol, Tree, Values, walk
+from bn_diagnosis.recovery.trees import Path, Values, mentioned
 
 CLOSE = 1e-8
 """How far, relative to the largest value, two values of one formula lie apart.
@@ -25,15 +26,20 @@ EXACT = 1e-12
 """The same for two ways of computing one formula; rounding is a hundredth of it."""
 
 
-def close(one: Array, other: Array) -> bool:
+def close(one: Array, other: Array, within: float = CLOSE) -> bool:
     """Whether two values are one, layer by layer; what is not finite must not be in either."""
     size = np.maximum(np.abs(one), np.abs(other)).max(axis=(-2, -1), keepdims=True)
-    return bool((np.abs(one - other) <= CLOSE * size).all())
+    return bool((np.abs(one - other) <= within * size).all())
 
 
 def vanishes(value: Array, right: Array) -> bool:
     """Whether a value is nothing beside the right one; what vanishes is explained by anything."""
     return bool(np.abs(value).max() <= CLOSE * np.abs(right).max())
+
+
+def projecting(size: int) -> Array:
+    """Return the weights that make one number of a value of so many."""
+    return np.cos(1.0 + np.arange(size, dtype=np.float64) * 2.399963)
 
 
 class Run:
@@ -58,23 +64,39 @@ class Run:
         """Return what it gives with one edit made.
 
         Raises:
-            ValueError: what is then put together does not fit.
+            KeyError, ValueError: what is then put together does not fit.
         """
         program = edit.made(self.program)
-        if not edit.everywhere and edit.binding == RESULT:
-            return self._values[RESULT](program.bindings[RESULT])
         known, changed = dict(self._symbols), set[str]()
         for name, tree in program.bindings.items():
-            if tree is not self.program.bindings[name] or changed & _mentioned(tree):
+            if tree is not self.program.bindings[name] or changed & mentioned(tree):
                 changed.add(name)
                 known[name] = Values(known)(tree)
             else:
                 known[name] = self.known[name]
         return known[RESULT]
 
+    def new(self, edit: Edit) -> Array:
+        """Return the value of what an edit puts in one place.
 
-def _mentioned(tree: Tree) -> set[str]:
-    return {part.name for _, part in walk(tree) if isinstance(part, Symbol)}
+        Raises:
+            KeyError, ValueError: it cannot be computed there.
+        """
+        return self._values[edit.binding](edit.new)
+
+    def placed(self, binding: str, path: Path, values: Array) -> Array:
+        """Return what it gives where many other values stand in one place: (values, …)."""
+        known, changed = dict(self._symbols), set[str]()
+        for name, tree in self.program.bindings.items():
+            if name == binding:
+                known[name] = self._values[name].placed(tree, {path: values})
+            elif changed & mentioned(tree):
+                known[name] = Values(known)(tree)
+            else:
+                known[name] = self.known[name]
+                continue
+            changed.add(name)
+        return known[RESULT]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,17 +130,39 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
     """Return the table of a program; edits whose value is not finite, or of no fitting shape, are
     left out, and so are those that give what the program gives.
     """
-    run, kept, values = Run(program, symbols), list[Edit](), list[Array]()
+    run, made = Run(program, symbols), tuple(edits(program, tuple(symbols)))
+    values = np.full((len(made), *shape), np.nan)
     with np.errstate(all="ignore"):
-        for edit in edits(program, tuple(symbols)):
-            try:
-                value = run.edited(edit)
-            except (KeyError, ValueError):
-                continue
-            if value.shape != tuple(shape) or not np.isfinite(value).all():
-                continue
-            if not close(value, run.result) and not vanishes(value, run.result):
-                kept.append(edit)
-                values.append(value.reshape(-1))
-    stacked = np.array(values) if values else np.zeros((0, int(np.prod(shape))))
-    return Table(program, tuple(kept), stacked, run.result)
+        for (binding, path, _), numbers in _alike(run, made).items():
+            stacked = np.stack([run.new(made[each]) for each in numbers])
+            with contextlib.suppress(ValueError):
+                given = run.placed(binding, path, stacked)
+                if given.shape[1:] == tuple(shape):
+                    values[numbers] = given
+        for number, edit in enumerate(made):
+            if edit.everywhere:
+                with contextlib.suppress(KeyError, ValueError):
+                    value = run.edited(edit)
+                    if value.shape == tuple(shape):
+                        values[number] = value
+        size = np.maximum(np.abs(values), np.abs(run.result)).max(axis=(-2, -1), keepdims=True)
+        same = (np.abs(values - run.result) <= CLOSE * size).all(axis=(1, 2, 3))
+        nothing = np.abs(values).max(axis=(1, 2, 3)) <= CLOSE * np.abs(run.result).max()
+        kept = np.isfinite(values).all(axis=(1, 2, 3)) & ~same & ~nothing
+    numbers = np.nonzero(kept)[0].tolist()
+    flat = values[kept].reshape(len(numbers), -1)
+    return Table(program, tuple(made[each] for each in numbers), flat, run.result)
+
+
+_Place = tuple[str, Path, tuple[int, ...]]
+
+
+def _alike(run: Run, made: Sequence[Edit]) -> dict[_Place, list[int]]:
+    """Return the numbers of the edits of each place whose new values have one shape."""
+    found: dict[_Place, list[int]] = {}
+    for number, edit in enumerate(made):
+        if not edit.everywhere:
+            with contextlib.suppress(KeyError, ValueError):
+                key = edit.binding, edit.path, run.new(edit).shape
+                found.setdefault(key, []).append(number)
+    return found

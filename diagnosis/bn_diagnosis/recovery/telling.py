@@ -9,8 +9,8 @@ from bn_oracle.conventions import Convention
 
 from bn_diagnosis.recovery.edits import FIXED_EPS, Edit
 from bn_diagnosis.recovery.forms import LEFT, NAMES, RESULT, Observable, Program, forms
+from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.printing import latex
-from bn_diagnosis.recovery.recover import Formula
 from bn_diagnosis.recovery.trees import (
     ONE,
     ZERO,

@@ -288,21 +288,43 @@ class Values:
             return np.full((1,) * self._axes, float(tree.value))
         if isinstance(tree, Symbol):
             raise KeyError(tree.name)
-        values = [self(part) for part in tree.parts]
-        result = values[0]
-        if isinstance(tree, Sum):
-            for each in values[1:]:
-                result = result + each
-        elif isinstance(tree, Product):
-            for each in values[1:]:
-                result = result * each
-        elif isinstance(tree, Power):
-            result = _raised(result, tree.exponent)
-        else:
-            assert isinstance(tree, Reduction)
-            reduce = np.sum if tree.kind == "sum" else np.mean
-            result = np.asarray(reduce(result, axis=_AXES[tree.axis], keepdims=True))
-        return result
+        return _combined(tree, [self(part) for part in tree.parts])
+
+    def placed(self, tree: Tree, places: Mapping[Path, Array]) -> Array:
+        """Return a tree's value where other values than its own stand in some places.
+
+        A value may have more axes in front: then the whole has them, too.
+        """
+        if not places:
+            return self(tree)
+        if () in places:
+            return places[()]
+        parts = [
+            self.placed(part, {path[1:]: each for path, each in places.items() if path[0] == here})
+            for here, part in enumerate(tree.parts)
+        ]
+        return _combined(tree, parts)
+
+
+def _combined(tree: Tree, parts: Sequence[Array]) -> Array:
+    """Return the value of a tree whose parts have these values."""
+    if isinstance(tree, Power):
+        return _raised(parts[0], tree.exponent)
+    if isinstance(tree, Reduction):
+        reduce = np.add.reduce if tree.kind == "sum" else np.mean
+        return np.asarray(reduce(parts[0], axis=_AXES[tree.axis], keepdims=True))
+    # The small ones first: what is stacked is put in last.
+    first, *others = sorted(parts, key=lambda each: each.ndim)
+    result = first
+    for each in others:
+        result = result + each if isinstance(tree, Sum) else result * each
+    return result
+
+
+@cache
+def mentioned(tree: Tree) -> frozenset[str]:
+    """Return the names of a tree's symbols."""
+    return frozenset(part.name for _, part in walk(tree) if isinstance(part, Symbol))
 
 
 def gradients(tree: Tree, values: Values, upstream: Array) -> dict[str, Array]:

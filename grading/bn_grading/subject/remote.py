@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from bn_oracle.conventions import Convention
 from bn_properties.calls import EARLIER, Operation, Values
 from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
@@ -15,6 +17,7 @@ from bn_properties.scenario import Reply, Response, Scenario, failed, plain_resu
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Tape
 from bn_worker import messages, wire
+from bn_worker.tracing import Assigned
 
 from bn_grading.courses.model import Part
 from bn_grading.subject.playing import Prepared, play
@@ -78,6 +81,22 @@ class RemoteSubject:
 
         refused, (*_, found) = self._session.play(script)
         return found if isinstance(found, SubjectError) else refused.get("construct")
+
+    def trace(self, scenario: Scenario) -> tuple[Assigned, ...]:
+        """Take a fresh layer through `scenario`, and return what each of its lines computed.
+
+        What goes wrong there shows nothing.
+        """
+
+        def script(refused: Refused, together: bool) -> Script:
+            asked = self._part.id, self._part.spatial_axes, self.convention
+            construct, *others = requests(scenario, *asked, frozenset(refused))
+            trace, traced = messages.Request("trace"), messages.Request("traced")
+            return _encoded([construct, trace, *others, traced], together=together)
+
+        _, found = self._session.play(script)
+        last = found[-1] if found else None
+        return _assigned(last) if isinstance(last, messages.Reply) else ()
 
     def play(self, prepared: Prepared) -> Playback:
         """Take fresh layers through all scenarios of a tape."""
@@ -146,6 +165,24 @@ def _script(
 ) -> Script:
     """Return a scenario's requests, encoded."""
     asked = requests(scenario, part, spatial_axes, convention, refused)
+    return _encoded(asked, together=together)
+
+
+_ASSIGNED = re.compile(r"\d+:(\d{1,9}):(\d{1,9}):(.{1,100})")
+
+
+def _assigned(reply: messages.Reply) -> tuple[Assigned, ...]:
+    """Read a trace; what does not fit is left out."""
+    found = list[Assigned]()
+    for key, value in reply.arrays.items():
+        named = _ASSIGNED.fullmatch(key)
+        if named is not None and value.dtype == np.float64:
+            frame, line, name = named.groups()
+            found.append(Assigned(int(frame), int(line), name, value))
+    return tuple(found)
+
+
+def _encoded(asked: Sequence[messages.Request], *, together: bool) -> Script:
     packed = [request.message() for request in asked]
     frames = [packed] if together else [[message] for message in packed]
     return Script(

@@ -1,0 +1,66 @@
+"""What is recovered of one observable: a form of its formula, and the slips in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from bn_oracle.arrays import Array
+
+from bn_diagnosis.recovery.edits import Edit
+from bn_diagnosis.recovery.forms import Observable, Program
+from bn_diagnosis.recovery.tables import CLOSE, Run, close
+from bn_diagnosis.recovery.trees import Values, gradients
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What one observable is computed by."""
+
+    observable: Observable
+    base: Program
+    """The form that it is an edit of; of it and the edits, `program` is made."""
+    edits: tuple[Edit, ...]
+    """The slips of its own; none where it is right but for what an earlier slip did to it."""
+    derived_from: Observable | None = None
+    """The observable whose slip it follows from."""
+    instead_of: Observable | None = None
+    """The observable whose right formula it is: one that is computed as another one should be."""
+    differentiates: str | None = None
+    """The symbol by which `derived_from`'s formula is differentiated; `base` is that formula."""
+
+    @property
+    def program(self) -> Program:
+        """The formula, quantity by quantity."""
+        program = self.base
+        for edit in self.edits:
+            program = edit.made(program)
+        return program
+
+    def value(self, symbols: Mapping[str, Array]) -> Array:
+        """Return what it gives for the symbols' values.
+
+        Raises:
+            KeyError, ValueError: they do not fit.
+        """
+        if self.differentiates is None:
+            return Run(self.program, symbols).result
+        tree = self.program.tree()
+        found = gradients(tree, Values(symbols), symbols["g"])
+        return found.get(self.differentiates, np.zeros_like(symbols[self.differentiates]))
+
+
+Recovered = dict[Observable, Formula | None]
+"""For each observable that is wrong: its formula, or that none was found."""
+
+
+def gives(
+    formula: Formula, symbols: Mapping[str, Array], value: Array, within: float = CLOSE
+) -> bool:
+    """Whether a formula gives a value; how closely, see `tables.close`."""
+    try:
+        found = formula.value(symbols)
+    except (KeyError, ValueError, IndexError):
+        return False
+    return found.shape == value.shape and close(found, value, within)

@@ -1,0 +1,139 @@
+"""All formulas that are two edits in two places away from a program: found by one number each.
+
+There are some hundred thousand a program. Each is kept as the projection of its value on the
+evidence; what has the wanted one is computed again, and compared in full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bn_oracle.arrays import Array
+from numpy.typing import NDArray
+
+from bn_diagnosis.recovery.edits import Edit, edits
+from bn_diagnosis.recovery.forms import RESULT, Program
+from bn_diagnosis.recovery.tables import CLOSE, Run, projecting
+from bn_diagnosis.recovery.trees import Path, Values, mentioned
+
+UNLIKELY = ("extra factor", "extra term", "extra power", "taken into the brackets")
+"""Slips that are not looked for beside another one."""
+Numbers = NDArray[np.int32]
+
+
+def likely(program: Program, symbols: Sequence[str]) -> tuple[Edit, ...]:
+    """Return the edits of one place that may come in pairs."""
+    made = edits(program, symbols)
+    return tuple(each for each in made if not each.everywhere and each.rule not in UNLIKELY)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pairs:
+    """The pairs of a program's likely edits, by the projection of what they give."""
+
+    edits: tuple[Edit, ...]
+    """The likely ones."""
+    projections: Array
+    """In ascending order."""
+    first: Numbers
+    second: Numbers
+    """The edits of each pair, as numbers; the second stands behind the first."""
+
+    def near(self, wanted: Array) -> Iterator[tuple[Edit, Edit]]:
+        """Yield the pairs that may give a value; the one that stands behind first: what is left
+        out moves the places of those behind it.
+        """
+        flat = wanted.reshape(-1)
+        weights = projecting(flat.size)
+        middle, room = float(flat @ weights), CLOSE * np.abs(flat).max() * np.abs(weights).sum()
+        low, high = np.searchsorted(self.projections, (middle - room, middle + room))
+        for place in range(int(low), int(high)):
+            yield self.edits[int(self.second[place])], self.edits[int(self.first[place])]
+
+
+class _Place:
+    """The edits in one place whose new values have one shape."""
+
+    def __init__(self, binding: str, path: Path, numbers: list[int]) -> None:
+        self.binding, self.path, self.numbers = binding, path, numbers
+
+
+def pairs(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) -> Pairs:
+    """Return all pairs of likely edits in two places that give something of a shape."""
+    made = likely(program, tuple(symbols))
+    run = Run(program, symbols)
+    places = _places(run, made)
+    found: list[tuple[Array, Numbers, Numbers]] = []
+    weights = projecting(int(np.prod(shape)))
+    with np.errstate(all="ignore"):
+        for number, one in enumerate(places):
+            for other in places[number + 1 :]:
+                if _apart(one, other):
+                    with contextlib.suppress(ValueError, KeyError):
+                        found.append(_both(run, made, one, other, shape, weights))
+    kept = [each for each in found if each[0].size]
+    if not kept:
+        nothing = np.zeros(0, np.int32)
+        return Pairs(made, np.zeros(0), nothing, nothing)
+    values = np.concatenate([each[0] for each in kept])
+    order = np.argsort(values, kind="stable")
+    first, second = (np.concatenate([each[k] for each in kept])[order] for k in (1, 2))
+    return Pairs(made, values[order], first, second)
+
+
+def _places(run: Run, made: Sequence[Edit]) -> list[_Place]:
+    found: dict[tuple[str, Path, tuple[int, ...]], _Place] = {}
+    for number, edit in enumerate(made):
+        with contextlib.suppress(KeyError, ValueError):
+            key = edit.binding, edit.path, run.new(edit).shape
+            found.setdefault(key, _Place(*key[:2], [])).numbers.append(number)
+    return list(found.values())
+
+
+def _apart(one: _Place, other: _Place) -> bool:
+    """Whether neither place lies within the other."""
+    shorter = min(len(one.path), len(other.path))
+    return one.binding != other.binding or one.path[:shorter] != other.path[:shorter]
+
+
+def _both(
+    run: Run,
+    made: Sequence[Edit],
+    one: _Place,
+    other: _Place,
+    shape: Sequence[int],
+    weights: Array,
+) -> tuple[Array, Numbers, Numbers]:
+    """Return the projections of all pairs of two places; `one` stands before the other."""
+    known, changed = dict(run.known), set[str]()
+    for name, tree in run.program.bindings.items():
+        values, put_in = Values(known), dict[Path, Array]()
+        if name == one.binding:
+            news = [values(made[each].new) for each in one.numbers]
+            put_in[one.path] = np.stack(news)[:, np.newaxis]
+        if name == other.binding:
+            # What is put in here may use what is changed already: then it has its axes.
+            again = [values(made[each].new) for each in other.numbers]
+            axes = max(each.ndim for each in again)
+            spread = np.broadcast_arrays(*(_with_axes(each, max(axes, 5)) for each in again))
+            put_in[other.path] = np.concatenate(spread, axis=1)
+        if put_in or changed & mentioned(tree):
+            known[name] = values.placed(tree, put_in)
+            changed.add(name)
+    result = known[RESULT]
+    rows, columns = len(one.numbers), len(other.numbers)
+    if result.ndim != 5 or result.shape[2:] != tuple(shape):
+        raise ValueError("another shape")
+    projected = (
+        np.broadcast_to(result, (rows, columns, *shape)).reshape(rows, columns, -1) @ weights
+    )
+    a, b = np.nonzero(np.isfinite(projected))
+    numbers = np.array(one.numbers, np.int32), np.array(other.numbers, np.int32)
+    return projected[a, b], numbers[0][a], numbers[1][b]
+
+
+def _with_axes(value: Array, axes: int) -> Array:
+    return value.reshape(*(1,) * (axes - value.ndim), *value.shape)

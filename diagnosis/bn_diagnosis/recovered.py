@@ -13,22 +13,20 @@ from functools import cached_property
 import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
-from bn_properties.protocol import AnyArray, Quantity
+from bn_properties.protocol import AnyArray
 from bn_properties.records import Cause
 from bn_properties.scenario import Response, Scenario
 
-from bn_diagnosis.candidates import BatchNorm, Candidate, Candidates
+from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.faults.fault import Fault
-from bn_diagnosis.faults.statements import family_of
-from bn_diagnosis.formulas import Step, StepName, Trace
 from bn_diagnosis.locating import Assigned, Line, Locator
 from bn_diagnosis.matching import Observation
+from bn_diagnosis.recovered_layer import KINDS, STEPS, RecoveredCandidate, fault_of
 from bn_diagnosis.recovery.evidence import Evidence
 from bn_diagnosis.recovery.forms import Observable
-from bn_diagnosis.recovery.formula import Formula, Recovered
+from bn_diagnosis.recovery.formula import Recovered
 from bn_diagnosis.recovery.recover import Recovery
 from bn_diagnosis.recovery.tables import close
-from bn_diagnosis.recovery.telling import OBSERVABLES, told
 
 Ask = Callable[[Scenario], tuple[Response[AnyArray], ...]]
 Follow = Callable[[Scenario], Sequence[Assigned]]
@@ -40,118 +38,11 @@ ENOUGH = 0.95
 The rest is shown as not explained: a formula may be left where numbers are extreme.
 """
 
-_STEPS: Mapping[Observable, StepName] = {
-    "out": "y",
-    "inferred": "infer",
-    "running_mean": "next_mean",
-    "running_var": "next_var",
-    "dgamma": "dgamma",
-    "dbeta": "dbeta",
-    "dz": "dz",
-    "inferred_dgamma": "infer_dgamma",
-    "inferred_dbeta": "infer_dbeta",
-    "inferred_dz": "infer_dz",
-}
-_KINDS: Mapping[Observable, tuple[bool, Quantity]] = {
-    "out": (False, "out"),
-    "inferred": (True, "out"),
-    "running_mean": (False, "running_mean"),
-    "running_var": (False, "running_var"),
-    "dgamma": (False, "dgamma"),
-    "dbeta": (False, "dbeta"),
-    "dz": (False, "dz"),
-    "inferred_dgamma": (True, "dgamma"),
-    "inferred_dbeta": (True, "dbeta"),
-    "inferred_dz": (True, "dz"),
-}
-"""Whether each is of inference, and its quantity."""
-_REJECTED_BY: Mapping[Observable, str] = {
-    "out": "training.agreement",
-    "inferred": "inference.affine_fold",
-    "running_mean": "running.mean_recurrence",
-    "running_var": "running.variance_recurrence",
-    "dgamma": "backward.gamma_gradient",
-    "dbeta": "backward.beta_gradient",
-    "dz": "backward.input_gradient",
-    "inferred_dgamma": "inference.gradient",
-    "inferred_dbeta": "inference.gradient",
-    "inferred_dz": "inference.gradient",
-}
-
 
 def _seen(evidence: Evidence, ask: Ask) -> dict[Observable, Array]:
     trained = tuple(ask(each) for each in evidence.training)
     inferred = tuple(ask(each) for each in evidence.inference)
     return evidence.observed(trained, inferred)
-
-
-def _symbols(t: Trace) -> dict[str, Array]:
-    """Return what a formula's symbols are in a layer's step."""
-    count, shape = t.n, t.x.shape
-    scalars: dict[str, float] = {
-        "eps": t.eps,
-        "keep": t.decay,
-        "n": count,
-        "less_one": count - 1,
-        "features": t.z.shape[1],
-        "images": shape[0],
-        "area": count // shape[0],
-        "height": shape[-2] if len(shape) > 3 else 1,
-        "width": shape[-1] if len(shape) > 2 else 1,
-    }
-    vectors = {
-        "gamma": t.gamma,
-        "beta": t.beta,
-        "old_mean": t.running_mean,
-        "old_var": t.running_var,
-    }
-    found: dict[str, Array] = {name: np.full((1, 1), float(v)) for name, v in scalars.items()}
-    found |= {name: np.asarray(v, np.float64).reshape(1, -1) for name, v in vectors.items()}
-    return found | {"z": t.z} | ({"g": t.g} if t.g.shape == t.z.shape else {})
-
-
-def step(formula: Formula) -> Step:
-    """Return the step of a layer that computes an observable by a formula."""
-    of_rows = formula.observable in ("out", "dz", "inferred", "inferred_dz")
-
-    def take(t: Trace) -> Array:
-        try:
-            value = formula.value(_symbols(t))
-        except KeyError as error:
-            raise ValueError(f"nothing is known of {error}") from error
-        return value if of_rows else value.reshape(-1)
-
-    return take
-
-
-class RecoveredCandidate(Candidate):
-    """Slips, and what follows from them: a layer that computes all of it."""
-
-    def __init__(
-        self,
-        roots: tuple[Fault, ...],
-        following: tuple[Fault, ...],
-        batch_norm: BatchNorm,
-        unexplained: tuple[Observable, ...] = (),
-    ) -> None:
-        """Put all steps in place; only the `roots` are told, and what stays `unexplained`."""
-        super().__init__((*roots, *following), batch_norm, None)
-        self.faults, self._unexplained = roots, unexplained
-
-    @property
-    def own(self) -> frozenset[str]:
-        """The properties that a slip of its own, or what is not explained, fails."""
-        slips = {fault.killed_by for fault in self.faults}
-        return frozenset(slips | {_REJECTED_BY[each] for each in self._unexplained})
-
-    def told(self, explained: int, observed: int) -> Cause:
-        """Return what is told of it."""
-        cause = self.cause(observed)
-        text = cause.explanation
-        if self._unexplained:
-            names = ", ".join(OBSERVABLES[each] for each in self._unexplained)
-            text += f" What else is wrong with {names} is not explained by it."
-        return cause.model_copy(update={"explained": explained, "explanation": text})
 
 
 class Formulas:
@@ -191,7 +82,7 @@ class Formulas:
             return None
         unexplained = tuple(name for name, each in formulas.items() if each is None)
         given = frozenset(step for fault in roots for step in fault.replaces)
-        left = tuple(each for each in unexplained if _STEPS[each] not in given)
+        left = tuple(each for each in unexplained if STEPS[each] not in given)
         found = RecoveredCandidate(roots, following, self._candidates.batch_norm, left)
         return self._held(found, observed)
 
@@ -247,7 +138,7 @@ class Formulas:
             if formula is None:
                 continue
             own = bool(formula.edits) or formula.instead_of is not None
-            (roots if own else following).append(_fault(formula, self._convention))
+            (roots if own else following).append(fault_of(formula, self._convention))
         return tuple(roots), tuple(following)
 
     @staticmethod
@@ -257,16 +148,17 @@ class Formulas:
         """Return the candidate where what it explains holds throughout."""
         explained = total = agreeing = concerned = 0
         steps = set(found.replaced)
-        kinds = {_KINDS[name] for name, taken in _STEPS.items() if taken in steps}
+        kinds = {KINDS[name] for name, taken in STEPS.items() if taken in steps}
         for one in observed:
             responses = found.responses(one.scenario, keep=False)
+            alone = _trains_alone(one.scenario)
             for place in one.places:
                 number, quantity = place
                 inference = one.scenario.operations[number][0].name == "infer"
                 agrees = one.agrees(place, responses)
                 total += 1
                 explained += agrees
-                if (inference, quantity) in kinds:
+                if (inference, quantity) in kinds and not alone:
                     concerned += 1
                     agreeing += agrees
         if not concerned or agreeing < ENOUGH * concerned:
@@ -274,29 +166,12 @@ class Formulas:
         return found, found.told(explained, total)
 
 
-def _fault(formula: Formula, convention: Convention) -> Fault:
-    """Return a recovered formula as a fault."""
-    observable = formula.observable
-    replaces = {_STEPS[observable]: step(formula)}
-    rejected_by = _REJECTED_BY[observable]
-    name = observable.replace("_", "-")
-    if not formula.edits and formula.instead_of is None:
-        return Fault(name, replaces, "", "", "", "", family_of(rejected_by), "", rejected_by)
-    slip = told(formula, convention)
-    text = (
-        f"This is the formula that gives {OBSERVABLES[observable]} as your code does, found from "
-        "its numbers; the place that differs is marked."
-    )
-    return Fault(
-        f"{name}-{slip.rule}",
-        replaces,
-        slip.title,
-        slip.wrong,
-        slip.right,
-        text,
-        family_of(rejected_by),
-        f"real-{family_of(rejected_by)}",
-        rejected_by,
+def _trains_alone(scenario: Scenario) -> bool:
+    """Whether a batch of one is in it: there, right layers differ, and so do wrong ones."""
+    return any(
+        operation.name == "train" and len(operation.arrays["x"]) == 1
+        for operations in scenario.operations
+        for operation in operations
     )
 
 

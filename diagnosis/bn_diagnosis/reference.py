@@ -219,7 +219,7 @@ class ReferenceLayer:
             sums = [old + new for old, new in zip(sums, each, strict=True)] if sums else each
         return Statistics(sums[0], sums[1])
 
-    def reload(self) -> None:
+    def reload(self, *, copied: bool = False) -> None:
         """Do nothing: the other layer is as this one."""
 
     def set_momentum(self, decay: float) -> None:

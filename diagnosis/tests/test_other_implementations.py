@@ -170,7 +170,7 @@ class ClosedForm:
         (one, other) = found
         return Statistics(one.dgamma + other.dgamma, one.dbeta + other.dbeta)  # type: ignore[operator]
 
-    def reload(self) -> None: ...
+    def reload(self, *, copied: bool = False) -> None: ...
 
     def set_momentum(self, decay: float) -> None:
         self.decay = decay

@@ -11,7 +11,7 @@ from bn_diagnosis.recovery.evidence import Evidence
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.recover import ORDER, Recovery
-from bn_diagnosis.recovery.tables import Run, Table, close
+from bn_diagnosis.recovery.tables import Run, Table, close, table
 from bn_diagnosis.recovery.trees import (
     Values,
     add,
@@ -54,8 +54,9 @@ def elsewhere() -> dict[str, Array]:
 
 
 def tables(observable: Observable) -> list[Table]:
-    made = [recovery()._table(observable, form) for form in _forms(observable)]
-    return [each for each in made if each is not None]
+    evidence = recovery().evidence
+    shape = evidence.shape(observable)
+    return [table(form, evidence.symbols, shape) for form in _forms(observable)]
 
 
 @lru_cache(maxsize=16)
@@ -94,7 +95,7 @@ def test_the_forms_are_batch_norm() -> None:
             "dbeta": gradient.dbeta,
         }
         for name, value in wanted.items():
-            for form in forms(name, CONVENTION):  # type: ignore[arg-type]
+            for form in forms(name, CONVENTION):
                 found = Run(form, symbols).result[layer].reshape(value.shape)
                 np.testing.assert_allclose(found, value, rtol=1e-12, atol=1e-13)
 

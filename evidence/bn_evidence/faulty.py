@@ -40,3 +40,20 @@ class FaultyLayer:
     def subject(self, convention: Convention, spatial_axes: int) -> InProcess:
         """Return its layers as a subject."""
         return InProcess(lambda setup: self.make(convention, setup), convention, spatial_axes)
+
+
+def listing(
+    layers: list[FaultyLayer],
+) -> Callable[[str, str, str], Callable[[type[Faulty]], type[Faulty]]]:
+    """Return a decorator that lists a class among `layers`: its id, its title, and the property
+    that must reject it.
+    """
+
+    def faulty(id_: str, title: str, killed_by: str) -> Callable[[type[Faulty]], type[Faulty]]:
+        def listed(layer: type[Faulty]) -> type[Faulty]:
+            layers.append(FaultyLayer(id_, title, killed_by, layer))
+            return layer
+
+        return listed
+
+    return faulty

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,19 +10,11 @@ from bn_diagnosis.reference import ReferenceLayer, reference_layer
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Gradient, Moment, Quantity, Setup, Statistics
 
-from bn_evidence.faulty import Faulty, FaultyLayer
+from bn_evidence.faulty import Faulty, FaultyLayer, listing
+from bn_evidence.faulty_use import IN_USE
 
 _layers: list[FaultyLayer] = []
-
-
-def _faulty(id_: str, title: str, killed_by: str) -> Callable[[type[Faulty]], type[Faulty]]:
-    """List the class below among the faulty layers."""
-
-    def listed(layer: type[Faulty]) -> type[Faulty]:
-        _layers.append(FaultyLayer(id_, title, killed_by, layer))
-        return layer
-
-    return listed
+_faulty = listing(_layers)
 
 
 @_faulty("edits-input", "the batch is centred in place", "hygiene.input_unmodified")
@@ -227,107 +218,6 @@ class _KeepsFirstBatch(Faulty):
         return replace(super().backward(grad), dz=np.zeros_like(grad))
 
 
-@_faulty(
-    "reads-in-memory-order",
-    "the batch is read in the order in which it lies in memory",
-    "hygiene.any_layout",
-)
-class _ReadsInMemoryOrder(Faulty):
-    def train(self, x: AnyArray) -> AnyArray:
-        return super().train(x.ravel(order="K").reshape(x.shape))
-
-
-@_faulty(
-    "differentiates-the-output",
-    "the gradient is computed from the output array, which the caller may have written to",
-    "hygiene.output_overwritten",
-)
-class _DifferentiatesTheOutput(Faulty):
-    def train(self, x: AnyArray) -> AnyArray:
-        self._out = super().train(x)
-        self._kept = self._out.copy()
-        return self._out
-
-    def backward(self, grad: AnyArray) -> Gradient[AnyArray]:
-        gradient = super().backward(grad)
-        same = np.array_equal(self._out, self._kept, equal_nan=True)
-        return gradient if same else replace(gradient, dgamma=np.zeros_like(grad[0]))
-
-
-@_faulty(
-    "gradient-is-the-parameter",
-    "dγ is kept in γ's own array, so that γ − dγ is zero",
-    "backward.descent",
-)
-class _GradientIsTheParameter(Faulty):
-    def descend(self) -> Statistics[AnyArray]:
-        gamma = np.array(self._t.gamma)
-        return replace(super().descend(), mean=gamma)
-
-
-@_faulty(
-    "evaluation-spoils-training",
-    "inference before the first step keeps the running statistics from moving in it",
-    "running.evaluated_first",
-)
-class _EvaluationSpoilsTraining(Faulty):
-    _spoilt: bool | None = None
-
-    def infer(self, x: AnyArray) -> AnyArray:
-        if self._spoilt is None:
-            self._spoilt = True
-        return super().infer(x)
-
-    def train(self, x: AnyArray) -> AnyArray:
-        before, spoilt = (self._t.running_mean, self._t.running_var), self._spoilt
-        out = super().train(x)
-        if spoilt:
-            self._t.running_mean, self._t.running_var = before
-        self._spoilt = False
-        return out
-
-
-@_faulty(
-    "forgets-after-five-hundred",
-    "after five hundred steps the running statistics start anew",
-    "running.thousand_steps",
-)
-class _ForgetsAfterFiveHundred(Faulty):
-    _taken = 0
-
-    def train(self, x: AnyArray) -> AnyArray:
-        self._taken += 1
-        if self._taken == 500:
-            self._t.running_mean = np.zeros_like(self._t.running_mean)
-        return super().train(x)
-
-
-@_faulty("saves-no-statistics", "the saved state has no running mean", "hygiene.state_saved")
-class _SavesNoStatistics(Faulty):
-    def reload(self) -> None:
-        self._t.running_mean = np.zeros_like(self._t.running_mean)
-
-
-@_faulty(
-    "keeps-the-first-momentum",
-    "a momentum that is set later is not used",
-    "running.changed_momentum",
-)
-class _KeepsTheFirstMomentum(Faulty):
-    def set_momentum(self, decay: float) -> None:
-        pass
-
-
-@_faulty(
-    "assigns-its-gradients",
-    "the gradients of the last step stand where the sum should",
-    "backward.adds_up",
-)
-class _AssignsItsGradients(Faulty):
-    def add_up(self, steps: tuple[tuple[AnyArray, AnyArray], ...]) -> Statistics[AnyArray]:
-        return super().add_up(steps[-1:])
-
-
 @_faulty("starts-elsewhere", "the running mean starts at 1", "running.initial_values")
 class _StartsElsewhere(Faulty):
     def __init__(self, convention: Convention, setup: Setup) -> None:
@@ -392,6 +282,7 @@ def _unstable(id_: str, title: str, killed_by: str, **replaced: Step) -> FaultyL
 
 FAULTY_LAYERS = (
     *_layers,
+    *IN_USE,
     _unstable(
         "one-pass-variance",
         "the variance is E[z²] − E[z]²",

@@ -112,8 +112,10 @@ class Train(Call):
     """Whether the input needs no gradient: only the parameters' are asked for."""
     times: int = 1
     """How often it trains on the batch; the last time counts."""
+    before: AnyArray | None = None
+    """What the same array held in a forward just before, until the caller refilled it."""
     effect = "trains"
-    of_batches = ("x", "grad")
+    of_batches = ("x", "grad", "before")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward, which is told whether a backward will follow, and the backward."""
@@ -125,7 +127,7 @@ class Train(Call):
             "times": self.times if self.times > 1 else 0,
         }
         given = {name: value for name, value in options.items() if value}
-        forward = _forward("train", self.x, follows, given)
+        forward = _forward("train", self.x, follows, given, self.before)
         return (forward, *_backward("backward", self.grad, given))
 
     def told(self) -> tuple[Told, ...]:
@@ -133,6 +135,13 @@ class Train(Call):
         how = "" if self.layout == "C" else f" ({self.layout} in memory)"
         how += f" {self.times} times" if self.times > 1 else ""
         train = Told(f"train{how}", {"z": self.x}, FORWARD, intermediates=True)
+        if self.before is not None:
+            refilled = train._replace(name="refill the same array, and train")
+            return (
+                Told("train", {"z": self.before}),
+                refilled,
+                *_told_backward("backward", self.grad),
+            )
         over = (Told("write into the output", {}),) if self.overwritten else ()
         return (train, *over, *_told_backward("backward", self.grad, frozen=self.frozen))
 
@@ -145,18 +154,23 @@ class Infer(Call):
     grad: AnyArray | None = None
     layout: Layout = "C"
     """How both lie in memory."""
-    of_batches = ("x", "grad")
+    before: AnyArray | None = None
+    """What the same array held in an inference just before, until the caller refilled it."""
+    of_batches = ("x", "grad", "before")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward and the backward."""
         options = {"layout": self.layout} if self.layout != "C" else {}
-        forward = _forward("infer", self.x, self.grad is not None, options)
+        forward = _forward("infer", self.x, self.grad is not None, options, self.before)
         return (forward, *_backward("infer_backward", self.grad, options))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
         how = "" if self.layout == "C" else f" ({self.layout} in memory)"
         backward = _told_backward("backward in inference mode", self.grad)
+        if self.before is not None:
+            refilled = Told("refill the same array, and infer", {"z": self.x}, FORWARD)
+            return (Told("infer", {"z": self.before}), refilled, *backward)
         return (Told(f"infer{how}", {"z": self.x}, FORWARD), *backward)
 
 
@@ -328,20 +342,24 @@ class AddUp(Call):
 
 @dataclass(frozen=True, eq=False)
 class Reload(Call):
-    """The state is saved, and another layer loads it and goes on."""
+    """The state is saved, and another layer loads it and goes on; or a copy of the layer does."""
+
+    copied: bool = False
+    """Whether the layer is copied whole."""
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the one operation."""
 
         def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
-            layer.reload()
+            layer.reload(copied=self.copied)
             return {}
 
-        return (Operation("reload", run),)
+        return (Operation("reload", run, options={"copied": True} if self.copied else {}),)
 
     def told(self) -> tuple[Told, ...]:
         """Return it."""
-        return (Told("save the state, and load it into another layer", {}),)
+        how = "copy the layer, and go on with the copy"
+        return (Told(how if self.copied else "save the state, and load it into another layer", {}),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,10 +420,16 @@ def _forward(
     x: AnyArray,
     differentiable: bool,
     options: Mapping[str, bool | str | int] = MappingProxyType({}),
+    before: AnyArray | None = None,
 ) -> Operation:
     def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
+        x = given["x"]
+        if "before" in given:
+            x = given["before"].copy()
+            getattr(layer, name)(x)
+            x[...] = given["x"]
         for _ in range(int(options.get("times", 1))):
-            out = getattr(layer, name)(given["x"])
+            out = getattr(layer, name)(x)
         if options.get("overwritten") and isinstance(out, np.ndarray):
             out, returned = out.copy(), out
             returned[...] = 0
@@ -416,7 +440,8 @@ def _forward(
         return {"out": out, "running_mean": running.mean, "running_var": running.var}
 
     asked = {**options, "differentiable": True} if differentiable else dict(options)
-    return Operation(name, run, FORWARD, {"x": x}, asked, x.shape, "input", essential="out")
+    arrays = {"x": x} if before is None else {"x": x, "before": before}
+    return Operation(name, run, FORWARD, arrays, asked, x.shape, "input", essential="out")
 
 
 def _backward(

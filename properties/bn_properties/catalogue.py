@@ -6,6 +6,7 @@ from bn_properties.families import (
     backward,
     hygiene,
     inference,
+    modules,
     population,
     running,
     stability,
@@ -23,6 +24,7 @@ _LISTED: tuple[Property, ...] = (
     *stability.PROPERTIES,
     *hygiene.PROPERTIES,
     *use.PROPERTIES,
+    *modules.PROPERTIES,
 )
 
 FAMILIES = tuple(dict.fromkeys(each.family for each in _LISTED))

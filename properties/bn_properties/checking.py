@@ -15,7 +15,7 @@ from bn_properties.cases.traits import TraitName, only
 from bn_properties.property import Ask, Check, Property
 from bn_properties.protocol import CAPABILITIES, UNANSWERED, AnyArray, SubjectError
 from bn_properties.records import Outcome
-from bn_properties.scenario import Response, Scenario, refusable
+from bn_properties.scenario import Response, Scenario, is_large, ran_out, refusable
 from bn_properties.transcript import Oracle, Transcript
 
 
@@ -148,8 +148,17 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
     """Whether an exception fails nothing, or another property than this one.
 
     It is raised at what a layer may be asked that some refuse: the course allows it, or another
-    property is about it. What the layer refused is then taken back: nothing need explain it.
+    property is about it; or the layer ran out of time or memory on a large batch. What the layer
+    refused is then taken back: nothing need explain it.
     """
+    if ran_out(error):
+        # Of a thousand instances, that shows nothing.
+        failed = [each for each in ask.scenarios if _failures(transcript(each))]
+        if not failed or not all(map(is_large, failed)):
+            return False
+        for scenario in failed:
+            transcript.retract(scenario)
+        return True
     if error.failure != "raised":
         return False
     subject = transcript.subject
@@ -167,8 +176,12 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
 
 
 def _raises(responses: Iterable[Response[AnyArray]]) -> bool:
+    return any(each.failure == "raised" for each in _failures(responses))
+
+
+def _failures(responses: Iterable[Response[AnyArray]]) -> list[SubjectError]:
     errors = (value for each in responses for value in (each.error, *each.values.values()))
-    return any(isinstance(each, SubjectError) and each.failure == "raised" for each in errors)
+    return [each for each in errors if isinstance(each, SubjectError)]
 
 
 def allowed(case: Case, convention: Convention) -> bool:

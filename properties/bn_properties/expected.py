@@ -293,7 +293,7 @@ class OracleLayer:
             sums = tuple(map(_sum, sums, each)) if sums else each  # type: ignore[arg-type,assignment]
         return Statistics(*sums)
 
-    def reload(self) -> None:
+    def reload(self, *, copied: bool = False) -> None:
         """Do nothing: the other layer is as this one."""
 
     def set_momentum(self, decay: float) -> None:

@@ -214,7 +214,7 @@ class Layer(Protocol[T]):
         """
         ...
 
-    def reload(self) -> None:
+    def reload(self, *, copied: bool = False) -> None:
         """Save the state, and go on with another layer that has loaded it."""
         ...
 

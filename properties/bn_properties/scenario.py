@@ -178,6 +178,27 @@ def refusable(scenario: Scenario, own_eps: float | None = None) -> frozenset[Ref
     return frozenset(found)
 
 
+LARGE = 1000
+"""Instances: of so many, a right layer may be too slow, or need too much memory."""
+
+
+def is_large(scenario: Scenario) -> bool:
+    """Whether a layer may run out of time or memory in a scenario, and be right."""
+    return any(
+        operation.arrays["x"].size >= LARGE * operation.arrays["x"].shape[1]
+        for operations in scenario.operations
+        for operation in operations
+        if operation.name in ("train", "infer")
+    )
+
+
+def ran_out(error: SubjectError) -> bool:
+    """Whether a call took too long, or too much memory."""
+    return error.failure in ("timeout", "died") or (
+        error.failure == "raised" and "MemoryError" in error.message
+    )
+
+
 class Subject(Protocol):
     """An implementation under test."""
 

@@ -69,7 +69,7 @@ class Words:
         self.asked.append(("add_up", len(steps)))
         return Statistics("added γ", "added β")
 
-    def reload(self) -> None:
+    def reload(self, *, copied: bool = False) -> None:
         self.asked.append(("reload",))
 
     def set_momentum(self, decay: float) -> None:

@@ -140,18 +140,23 @@ def _spec(fullname: str, finder: _Finder) -> ModuleSpec:
     return ModuleSpec(fullname, loader)
 
 
-class _Refuser:
-    """Keeps the grader's own packages out of the submission's reach."""
+class _Without:
+    """A finder that does not find some packages: the grader's own are out of reach here."""
 
-    def __init__(self, refused: tuple[str, ...]) -> None:
-        self._refused = refused
+    def __init__(self, finder: Any, hidden: tuple[str, ...]) -> None:
+        self._finder, self._hidden = finder, hidden
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> None:
-        """Refuse what must not be imported here; leave all else to the other finders."""
-        if fullname.partition(".")[0] in self._refused:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+    ) -> ModuleSpec | None:
+        """Find what is not hidden."""
+        if fullname.partition(".")[0] in self._hidden:
+            return None
+        found: ModuleSpec | None = self._finder.find_spec(fullname, path, target)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)
 
 
 class _TorchStandIn:
@@ -183,12 +188,15 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
     """
     tree = parse(source, filename)
     named, guarded = imports(tree, *others.values())
-    finder = _Finder(others, named)
-    sys.meta_path.insert(0, _Refuser(_PRIVATE))
+    finder = _Finder(others, named.difference(_PRIVATE))
+    hidden: tuple[str, ...] = _PRIVATE
     if framework != "torch":
         # Where the file can do without, it does; else a stand-in.
-        where = _Refuser(_TORCH) if guarded.intersection(_TORCH) else _TorchStandIn(finder)
-        sys.meta_path.insert(0, where)
+        if guarded.intersection(_TORCH):
+            hidden += _TORCH
+        else:
+            sys.meta_path.insert(0, _TorchStandIn(finder))
+    sys.meta_path[:] = [_Without(each, hidden) for each in sys.meta_path]
     sys.meta_path.append(finder)
     removed_names.supply()
     module = types.ModuleType(f"{PACKAGE}.{filename.removesuffix('.py')}")

@@ -140,8 +140,14 @@ class Worker:
         layer, mode, options = self._current(), request.op, request.options
         layer.prepare(request.arrays["x"].dtype)
         before = layer.parameters()
-        x = self._lend(laid(request.arrays["x"], options.get("layout", "C")))
+        given = laid(request.arrays["x"], options.get("layout", "C"))
         differentiable = bool(options.get("differentiable"))
+        if "before" in request.arrays:
+            held = request.arrays["before"].copy()
+            (layer.train if mode == "train" else layer.infer)(held, differentiable=differentiable)
+            held[...] = given
+            given = held
+        x = self._lend(given)
         if mode == "train":
             frozen = bool(options.get("frozen"))
             for _ in range(options.get("times", 1)):
@@ -259,7 +265,7 @@ class Worker:
         return Reply(*_collected(layer.add_up(steps)))
 
     def _reload(self, request: Request) -> Reply:
-        self._current().reload(self._setup)
+        self._current().reload(self._setup, copied=bool(request.options.get("copied")))
         return Reply()
 
     def _set_momentum(self, request: Request) -> Reply:

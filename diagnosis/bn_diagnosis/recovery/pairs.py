@@ -7,8 +7,7 @@ evidence; what has the wanted one is computed again, and compared in full.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.tables import CLOSE, Run, projecting
+from bn_diagnosis.recovery.tables import Index, Run, projecting
 from bn_diagnosis.recovery.trees import Path, Values, mentioned
 
 UNLIKELY = ("extra factor", "extra term", "extra power", "taken into the brackets")
@@ -30,30 +29,6 @@ def likely(program: Program, symbols: Sequence[str]) -> tuple[Edit, ...]:
     return tuple(each for each in made if not each.everywhere and each.rule not in UNLIKELY)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Pairs:
-    """The pairs of a program's likely edits, by the projection of what they give."""
-
-    edits: tuple[Edit, ...]
-    """The likely ones."""
-    projections: Array
-    """In ascending order."""
-    first: Numbers
-    second: Numbers
-    """The edits of each pair, as numbers; the second stands behind the first."""
-
-    def near(self, wanted: Array) -> Iterator[tuple[Edit, Edit]]:
-        """Yield the pairs that may give a value; the one that stands behind first: what is left
-        out moves the places of those behind it.
-        """
-        flat = wanted.reshape(-1)
-        weights = projecting(flat.size)
-        middle, room = float(flat @ weights), CLOSE * np.abs(flat).max() * np.abs(weights).sum()
-        low, high = np.searchsorted(self.projections, (middle - room, middle + room))
-        for place in range(int(low), int(high)):
-            yield self.edits[int(self.second[place])], self.edits[int(self.first[place])]
-
-
 class _Place:
     """The edits in one place whose new values have one shape."""
 
@@ -61,13 +36,21 @@ class _Place:
         self.binding, self.path, self.numbers = binding, path, numbers
 
 
-def pairs(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) -> Pairs:
-    """Return all pairs of likely edits in two places that give something of a shape."""
+def pairs(
+    program: Program,
+    symbols: Mapping[str, Array],
+    shape: Sequence[int],
+    weights: Array | None = None,
+) -> Index:
+    """Return the index of the pairs of likely edits in two places; the second stands behind.
+
+    `weights` are those of the projection, where they are not `tables.projecting`'s.
+    """
     made = likely(program, tuple(symbols))
     run = Run(program, symbols)
     places = _places(run, made)
     found: list[tuple[Array, Numbers, Numbers]] = []
-    weights = projecting(int(np.prod(shape)))
+    weights = projecting(int(np.prod(shape))) if weights is None else weights
     with np.errstate(all="ignore"):
         for number, one in enumerate(places):
             for other in places[number + 1 :]:
@@ -76,12 +59,11 @@ def pairs(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
                         found.append(_both(run, made, one, other, shape, weights))
     kept = [each for each in found if each[0].size]
     if not kept:
-        nothing = np.zeros(0, np.int32)
-        return Pairs(made, np.zeros(0), nothing, nothing)
+        return Index(np.zeros(0), np.zeros((0, 2), np.int32))
     values = np.concatenate([each[0] for each in kept])
     order = np.argsort(values, kind="stable")
-    first, second = (np.concatenate([each[k] for each in kept])[order] for k in (1, 2))
-    return Pairs(made, values[order], first, second)
+    both = (np.concatenate([each[k] for each in kept])[order] for k in (1, 2))
+    return Index(values[order], np.stack(tuple(both), axis=1))
 
 
 def _places(run: Run, made: Sequence[Edit]) -> list[_Place]:

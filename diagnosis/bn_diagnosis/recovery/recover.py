@@ -6,7 +6,7 @@ then one with a slip in one place, then with two. The plainest explanation is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -15,13 +15,22 @@ import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
-from bn_diagnosis.recovery.edits import FIXED_EPS, Edit, throughout
+from bn_diagnosis.recovery.edits import FIXED_EPS, Edit, edits, throughout
 from bn_diagnosis.recovery.evidence import Evidence
 from bn_diagnosis.recovery.forms import AFFINE, FORWARD, RESULT, Observable, Program, forms
 from bn_diagnosis.recovery.formula import Formula, Recovered, gives
-from bn_diagnosis.recovery.pairs import Pairs, pairs
-from bn_diagnosis.recovery.splitting import in_two_terms, inside_and_outside
-from bn_diagnosis.recovery.tables import EXACT, Run, Table, close, table, vanishes
+from bn_diagnosis.recovery.pairs import likely, pairs
+from bn_diagnosis.recovery.splitting import in_terms, inside_and_outside
+from bn_diagnosis.recovery.tables import (
+    EXACT,
+    Index,
+    Run,
+    Table,
+    close,
+    index,
+    table,
+    vanishes,
+)
 from bn_diagnosis.recovery.trees import Product, Sum, Tree
 
 ORDER: tuple[Observable, ...] = (
@@ -37,6 +46,8 @@ ORDER: tuple[Observable, ...] = (
     "inferred_dz",
 )
 """What is explained first: the forward, whose slips reach into the backward."""
+MOST_TABLES = 64
+"""How many tables are kept; each has some hundred thousand numbers."""
 _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
     "dz": ("out", "z"),
     "dgamma": ("out", "gamma"),
@@ -53,8 +64,8 @@ class Recovery:
     def __init__(self, convention: Convention, evidence: Evidence) -> None:
         """Remember the tables of slips, each made when it is first needed."""
         self.convention, self.evidence = convention, evidence
-        self._tables: dict[object, Table | None] = {}
-        self._pairs: dict[object, Pairs] = {}
+        self._tables: dict[object, Table] = {}
+        self._indices: dict[object, Index | None] = {}
         self._right: dict[Observable, Array] = {}
 
     def recover(self, observed: Mapping[Observable, Array], slips: int = 2) -> Recovered:
@@ -167,47 +178,69 @@ class Recovery:
                             }
                         )
 
-    def _table(self, observable: Observable, program: Program) -> Table | None:
-        key = program.key
-        if key not in self._tables:
+    def _index(
+        self, kind: Callable[..., Index], observable: Observable, program: Program
+    ) -> Index | None:
+        key = (kind, program.key)
+        if key not in self._indices:
             shape = self.evidence.shape(observable)
             try:
-                made = table(program, self.evidence.symbols, shape)
-            except ValueError:
-                made = None
-            self._tables[key] = made
-        return self._tables[key]
+                self._indices[key] = kind(program, self.evidence.symbols, shape)
+            except (KeyError, ValueError):
+                self._indices[key] = None
+        return self._indices[key]
 
     def _single(
         self, observable: Observable, programs: Iterable[Program], value: Array
     ) -> Formula | None:
-        best: tuple[tuple[bool, int, int, int], Formula] | None = None
-        for number, program in enumerate(programs):
-            made = self._table(observable, program)
-            for place, exact in made.near(value) if made is not None else ():
-                assert made is not None
-                edit = made.edits[place]
-                rank = (not exact, _weight(edit), number, place)
-                if best is None or rank < best[0]:
-                    best = rank, Formula(observable, program, (edit,))
-        return None if best is None else best[1]
+        """Look for a slip in one place, or one made throughout."""
+        found = self._looked_up(index, observable, programs, value)
+        return self._plainest(found, value)
 
     def _pair(
-        self, observable: Observable, programs: Sequence[Program], value: Array
+        self, observable: Observable, programs: Iterable[Program], value: Array
     ) -> Formula | None:
-        """Look for slips in two places; of those that are found, take the plainest."""
-        symbols, best = self.evidence.symbols, None
-        for number, program in enumerate(programs):
-            key = program.key
-            if key not in self._pairs:
-                self._pairs[key] = pairs(program, symbols, self.evidence.shape(observable))
-            for edits in self._pairs[key].near(value):
-                found = Formula(observable, program, edits)
-                if gives(found, symbols, value):
-                    exact = gives(found, symbols, value, EXACT)
-                    rank = (not exact, sum(map(_weight, edits)), number)
-                    if best is None or rank < best[0]:
-                        best = rank, found
+        """Look for slips in two places."""
+        found = self._looked_up(pairs, observable, programs, value)
+        return self._plainest(found, value)
+
+    def _looked_up(
+        self,
+        kind: Callable[..., Index],
+        observable: Observable,
+        programs: Iterable[Program],
+        value: Array,
+    ) -> Iterator[tuple[tuple[int, ...], Formula]]:
+        """Yield the formulas that may give a value, each with its place among all."""
+        symbols = tuple(self.evidence.symbols)
+        for form, program in enumerate(programs):
+            kept = self._index(kind, observable, program)
+            numbers = kept.near(value) if kept is not None else []
+            if not numbers:
+                continue
+            if kind is index:
+                made = tuple(edits(program, symbols))
+                for each in numbers:
+                    yield (form, each), Formula(observable, program, (made[each],))
+            else:
+                made = likely(program, symbols)
+                for one, other in numbers:
+                    # The one behind first: what is left out moves the places of those behind it.
+                    slips = made[other], made[one]
+                    yield (form, one, other), Formula(observable, program, slips)
+
+    def _plainest(
+        self, found: Iterable[tuple[tuple[int, ...], Formula]], value: Array
+    ) -> Formula | None:
+        """Return the plainest of the formulas that do give a value."""
+        symbols = self.evidence.symbols
+        best: tuple[tuple[bool, int, tuple[int, ...]], Formula] | None = None
+        for place, formula in found:
+            if gives(formula, symbols, value):
+                exact = gives(formula, symbols, value, EXACT)
+                rank = (not exact, sum(map(_weight, formula.edits)), place)
+                if best is None or rank < best[0]:
+                    best = rank, formula
         return None if best is None else best[1]
 
     def _apart(
@@ -216,7 +249,7 @@ class Recovery:
         """Look for two slips that the pairs do not hold, each by itself."""
         for program in programs:
             result = program.bindings[RESULT]
-            split = in_two_terms if isinstance(result, Sum) else inside_and_outside
+            split = in_terms if isinstance(result, Sum) else inside_and_outside
             if isinstance(result, Sum | Product):
                 table_of = partial(self._part, observable, program)
                 found = split(observable, program, value, self.evidence.symbols, table_of)
@@ -230,6 +263,8 @@ class Recovery:
         shape = Run(changed, self.evidence.symbols).result.shape
         key = (changed.key, shape)
         if key not in self._tables:
+            if len(self._tables) >= MOST_TABLES:
+                self._tables.pop(next(iter(self._tables)))
             self._tables[key] = table(changed, self.evidence.symbols, shape)
         return self._tables[key]
 

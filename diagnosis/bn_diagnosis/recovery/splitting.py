@@ -1,4 +1,4 @@
-"""Two slips, each looked for by itself: in two terms of a sum, or inside and outside of brackets.
+"""Slips, each looked for by itself: in the terms of a sum, or inside and outside of brackets.
 
 What the one leaves of the value is looked up among what the other may give.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -15,6 +15,7 @@ from bn_oracle.arrays import Array
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program
 from bn_diagnosis.recovery.formula import Formula, gives
+from bn_diagnosis.recovery.pairs import likely, pairs
 from bn_diagnosis.recovery.tables import CLOSE, Run, Table, projecting
 from bn_diagnosis.recovery.trees import ZERO, Product, Sum, Tree, minus
 
@@ -22,39 +23,106 @@ PartTable = Callable[[Tree], Table | None]
 """Gives the table of a program that computes one term or factor of another's result."""
 
 
-def in_two_terms(
+def in_terms(
     observable: Observable,
     program: Program,
     value: Array,
     symbols: Mapping[str, Array],
     part: PartTable,
 ) -> Formula | None:
-    """Look for a slip in each of two terms of a sum."""
-    result = program.bindings[RESULT]
-    assert isinstance(result, Sum)
-    tables = [part(term) for term in result.terms]
-    tables = [
-        each and _with_whole(each, term, value)
-        for each, term in zip(tables, result.terms, strict=True)
-    ]
-    right = [Run(program.with_binding(RESULT, term), symbols).result for term in result.terms]
-    size = np.abs(value).max()
-    weights = projecting(value.size)
-    for one, other in combinations(range(len(result.terms)), 2):
-        first, second = tables[one], tables[other]
-        if first is None or second is None:
-            continue
-        others = [each for place, each in enumerate(right) if place not in (one, other)]
-        rest = (value - sum(others, np.zeros_like(value))).reshape(-1)
-        if first.values.shape[1] != rest.size or second.values.shape[1] != rest.size:
-            continue
-        for a, b in _pairs(first.values, second.values, rest, weights, CLOSE * size):
-            # The one behind first: what is left out moves the places of those behind it.
-            edits = _placed(second.edits[b], other), _placed(first.edits[a], one)
-            found = Formula(observable, program, edits)
-            if gives(found, symbols, value):
-                return found
+    """Look for slips in two terms of a sum or more, each by itself: one in each of two or three, or
+    two in one and one in another.
+    """
+    terms = _Terms(program, value, symbols, part)
+    for edits in chain(
+        terms.one_in_each_of_two(), terms.one_in_each_of_three(), terms.two_and_one()
+    ):
+        found = Formula(observable, program, edits)
+        if gives(found, symbols, value):
+            return found
     return None
+
+
+class _Terms:
+    """The terms of a program's result, what edits make of each, and the value to explain."""
+
+    def __init__(
+        self, program: Program, value: Array, symbols: Mapping[str, Array], part: PartTable
+    ) -> None:
+        result = program.bindings[RESULT]
+        assert isinstance(result, Sum)
+        self._program, self._symbols, self._shape = program, symbols, value.shape
+        self._flat = value.reshape(-1)
+        self._weights = projecting(value.size)
+        self._room = CLOSE * np.abs(value).max() * np.abs(self._weights).sum()
+        tables = ((term, part(term)) for term in result.terms)
+        self._tables = {
+            place: _with_whole(made, term, value)
+            for place, (term, made) in enumerate(tables)
+            if made is not None
+            and np.broadcast_shapes(made.right.shape, value.shape) == value.shape
+        }
+        right = (Run(program.with_binding(RESULT, term), symbols).result for term in result.terms)
+        self._right = [np.broadcast_to(each, value.shape).reshape(-1) for each in right]
+        self._projected = {
+            place: each.values @ self._weights for place, each in self._tables.items()
+        }
+
+    def _rest(self, *places: int) -> float:
+        """Return the projection of what the terms in some places must give together."""
+        others = (each for place, each in enumerate(self._right) if place not in places)
+        return float((self._flat - sum(others, np.zeros_like(self._flat))) @ self._weights)
+
+    def _edits(self, *placed: tuple[int, int]) -> tuple[Edit, ...]:
+        """Return the edits of terms, by the place of each and its number; the one behind first:
+        what is left out moves the places of those behind it.
+        """
+        ordered = sorted(placed, reverse=True)
+        return tuple(_placed(self._tables[place].edits[each], place) for place, each in ordered)
+
+    def one_in_each_of_two(self) -> Iterator[tuple[Edit, ...]]:
+        """Yield what may give the value."""
+        for one, other in combinations(self._tables, 2):
+            wanted = self._rest(one, other) - self._projected[one]
+            for a, b in _meeting(wanted, self._projected[other], self._room):
+                yield self._edits((one, a), (other, b))
+
+    def one_in_each_of_three(self) -> Iterator[tuple[Edit, ...]]:
+        """Yield what may give the value."""
+        for one, other, third in combinations(self._tables, 3):
+            first, second = self._projected[one], self._projected[other]
+            wanted = (self._rest(one, other, third) - first[:, np.newaxis] - second).reshape(-1)
+            for both, c in _meeting(wanted, self._projected[third], self._room):
+                a, b = divmod(both, second.size)
+                yield self._edits((one, a), (other, b), (third, c))
+
+    def two_and_one(self) -> Iterator[tuple[Edit, ...]]:
+        """Yield what may give the value."""
+        for one, made in self._tables.items():
+            part, shape = made.program, made.right.shape
+            weights = self._weights.reshape(self._shape)
+            axes = tuple(axis for axis, size in enumerate(shape) if size != self._shape[axis])
+            found = pairs(
+                part, self._symbols, shape, weights.sum(axis=axes, keepdims=True).reshape(-1)
+            )
+            slips = likely(part, tuple(self._symbols))
+            for other in self._tables.keys() - {one}:
+                wanted = self._rest(one, other) - self._projected[other]
+                for b, number in _meeting(wanted, found.projections, self._room):
+                    first, second = found.numbers[number].tolist()
+                    two = _placed(slips[second], one), _placed(slips[first], one)
+                    third = _placed(self._tables[other].edits[b], other)
+                    yield (*two, third) if one > other else (third, *two)
+
+
+def _meeting(wanted: Array, given: Array, room: float) -> Iterator[tuple[int, int]]:
+    """Yield the places of what is wanted and of what is given that are the same number."""
+    order = np.argsort(given, kind="stable")
+    low = np.searchsorted(given[order], wanted - room)
+    high = np.searchsorted(given[order], wanted + room)
+    for a in np.nonzero(high > low)[0].tolist():
+        for b in sorted(order[low[a] : high[a]].tolist()):
+            yield a, b
 
 
 def _with_whole(made: Table, term: Tree, like: Array) -> Table:
@@ -68,23 +136,8 @@ def _with_whole(made: Table, term: Tree, like: Array) -> Table:
     values = np.vstack([np.zeros_like(value), -value, made.values])
     laid = values.reshape(len(values), *made.right.shape)
     whole = np.broadcast_to(laid, (len(values), *like.shape)).reshape(len(values), -1)
-    return Table(made.program, (left_out, sign, *made.edits), whole, made.right)
-
-
-def _pairs(
-    first: Array, second: Array, rest: Array, weights: Array, room: float
-) -> Iterator[tuple[int, int]]:
-    """Yield the rows of two tables whose sum is what is left to explain."""
-    theirs = second @ weights
-    order = np.argsort(theirs)
-    wanted = rest @ weights - first @ weights
-    slack = room * np.abs(weights).sum()
-    low = np.searchsorted(theirs[order], wanted - slack)
-    high = np.searchsorted(theirs[order], wanted + slack)
-    for a in np.nonzero(high > low)[0].tolist():
-        for b in sorted(order[low[a] : high[a]].tolist()):
-            if np.abs(first[a] + second[b] - rest).max() <= 4 * room:
-                yield a, b
+    numbers = np.array([-1, -1, *made.numbers], np.int32)
+    return Table(made.program, numbers, (left_out, sign, *made.edits), whole, made.right)
 
 
 def inside_and_outside(

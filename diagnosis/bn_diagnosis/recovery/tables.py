@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from bn_oracle.arrays import Array
+from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
@@ -104,26 +105,13 @@ class Table:
     """A program's edits, and what each gives: those alone that give another value of its shape."""
 
     program: Program
+    numbers: NDArray[np.int32]
+    """Which of the program's edits they are."""
     edits: tuple[Edit, ...]
     values: Array
     """(edits, numbers)."""
     right: Array
     """What the program gives."""
-
-    @cached_property
-    def _largest(self) -> Array:
-        largest: Array = np.abs(self.values).max(axis=1)
-        return largest
-
-    def near(self, wanted: Array) -> list[tuple[int, bool]]:
-        """Return the numbers of the edits that give the wanted value, in their order, and whether
-        each gives it to nearly every digit: a very small ε may look like none.
-        """
-        flat = wanted.reshape(-1)
-        size = np.maximum(self._largest, np.abs(flat).max())
-        far = np.abs(self.values - flat).max(axis=1)
-        found: list[int] = np.nonzero(far <= CLOSE * size)[0].tolist()
-        return [(number, bool(far[number] <= EXACT * size[number])) for number in found]
 
 
 def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) -> Table:
@@ -149,9 +137,43 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
         same = (np.abs(values - run.result) <= CLOSE * size).all(axis=(1, 2, 3))
         nothing = np.abs(values).max(axis=(1, 2, 3)) <= CLOSE * np.abs(run.result).max()
         kept = np.isfinite(values).all(axis=(1, 2, 3)) & ~same & ~nothing
-    numbers = np.nonzero(kept)[0].tolist()
-    flat = values[kept].reshape(len(numbers), -1)
-    return Table(program, tuple(made[each] for each in numbers), flat, run.result)
+    places = np.nonzero(kept)[0].astype(np.int32)
+    flat = values[kept].reshape(len(places), -1)
+    return Table(program, places, tuple(made[each] for each in places), flat, run.result)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Index:
+    """A program's edits by one number each, the projection of what they give; small enough to keep
+    many.
+    """
+
+    projections: Array
+    """In ascending order."""
+    numbers: NDArray[np.int32]
+    """Which of the program's edits, or which ones, gives that: (edits,) or (edits, edits a set)."""
+
+    def near(self, wanted: Array) -> list[Any]:
+        """Return the numbers of those that may give a value."""
+        middle, room = projected(wanted)
+        low, high = np.searchsorted(self.projections, (middle - room, middle + room))
+        found: list[Any] = self.numbers[low:high].tolist()
+        return found
+
+
+def projected(value: Array) -> tuple[float, float]:
+    """Return the projection of a value, and how far that of the same value may lie from it."""
+    flat = value.reshape(-1)
+    weights = projecting(flat.size)
+    return float(flat @ weights), float(CLOSE * np.abs(flat).max() * np.abs(weights).sum())
+
+
+def index(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) -> Index:
+    """Return the index of a program's edits of one place, and of those made throughout."""
+    made = table(program, symbols, shape)
+    values = made.values @ projecting(made.right.size)
+    order = np.argsort(values, kind="stable")
+    return Index(values[order], made.numbers[order])
 
 
 _Place = tuple[str, Path, tuple[int, ...]]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from bn_oracle.arrays import Array
 from bn_properties.protocol import SubjectError
-from bn_properties.scenario import Scenario, may_have_shape
+from bn_properties.scenario import Scenario, is_large, may_have_shape
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Form, Tape
 from bn_properties.transcript import Responses
@@ -59,6 +60,11 @@ class Prepared:
     """Each scenario's calls, encoded."""
     _layouts: dict[tuple[int, bytes], Layout] = field(default_factory=dict)
     """What headers were found to say: replies to scenarios of one form mostly have the same."""
+
+    @cached_property
+    def large(self) -> tuple[int, ...]:
+        """The numbers of the scenarios that have large batches."""
+        return tuple(each for each, one in enumerate(self.tape.scenarios) if is_large(one))
 
     def layout(self, number: int, header: bytes) -> Layout | None:
         """Return the layout of a reply to a scenario; None: it is not regular.
@@ -105,7 +111,10 @@ def play(session: Session, prepared: Prepared, ask: Ask, decode: Decode) -> Play
     regular = np.zeros(len(tape.scenarios), bool)
     shown: list[wire.Frame | Responses] = []
     while len(shown) < len(tape.scenarios):
-        for frame in session.stream(prepared.scenarios[len(shown) :]):
+        end = len(tape.scenarios)
+        if session.ran_out is not None:
+            end = next((each for each in prepared.large if each >= len(shown)), end)
+        for frame in session.stream(prepared.scenarios[len(shown) : end]):
             try:
                 regular[len(shown)] = _placed(prepared, len(shown), frame, values)
             except wire.WireError:
@@ -113,9 +122,11 @@ def play(session: Session, prepared: Prepared, ask: Ask, decode: Decode) -> Play
                 break
             shown.append(frame)
         else:
-            if not session.learns:
+            played = len(shown) == end < len(tape.scenarios)
+            if not session.learns and not played:
                 break
-        shown.append(ask(tape.scenarios[len(shown)]))
+        if len(shown) < len(tape.scenarios):
+            shown.append(ask(tape.scenarios[len(shown)]))
 
     def response(number: int) -> Responses:
         found = shown[number]

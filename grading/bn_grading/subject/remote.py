@@ -13,7 +13,16 @@ import numpy as np
 from bn_oracle.conventions import Convention
 from bn_properties.calls import EARLIER, Operation, Values
 from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
-from bn_properties.scenario import Reply, Response, Scenario, failed, plain_result, walk
+from bn_properties.scenario import (
+    Reply,
+    Response,
+    Scenario,
+    failed,
+    is_large,
+    plain_result,
+    ran_out,
+    walk,
+)
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Tape
 from bn_worker import messages, wire
@@ -57,6 +66,9 @@ class RemoteSubject:
             if scenario.setup.eps != self.convention.eps:
                 return failed(scenario, SubjectError("raised", NO_OTHER_EPS))
             scenario = replace(scenario, setup=replace(scenario.setup, eps=None))
+        large = is_large(scenario)
+        if large and self._session.ran_out is not None:
+            return failed(scenario, self._session.ran_out)
 
         def script(refused: Refused, together: bool) -> Script:
             return _script(
@@ -69,6 +81,9 @@ class RemoteSubject:
             )
 
         refused, found = self._session.play(script)
+        errors = [each for each in found if isinstance(each, SubjectError)]
+        if large and errors and ran_out(errors[0]):
+            self._session.ran_out = errors[0]
         return responses(scenario, found, refused)
 
     def construct(self, setup: Setup) -> SubjectError | None:

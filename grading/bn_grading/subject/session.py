@@ -76,6 +76,8 @@ class Session:
         self._suspect: tuple[str, SubjectError] | None = None
         """The call that ended the process last, and has not gone well since."""
         self._searched = 0
+        self.ran_out: SubjectError | None = None
+        """How it ran out of time or memory on a large batch: no further one is asked of it."""
         self._refused: dict[str, SubjectError] = {}
         self._output = ""
 

@@ -197,6 +197,7 @@ def _each_step(scenario: Scenario, ask: Ask, how: str = "") -> Iterator[Check]:
         "training.agreement",
         "inference.affine_fold",
         "inference.no_state_change",
+        "hygiene.refilled",
     ),
     stride=34,
 )

@@ -237,6 +237,7 @@ def _bare(case: Case) -> Scenario:
         "inference.after_training",
         "running.mean_recurrence",
         "running.variance_recurrence",
+        "hygiene.refilled",
     ),
     stride=10,
 )

@@ -1,4 +1,4 @@
-"""A layer in use: beside others, on arrays of any layout, under an optimiser, saved and loaded."""
+"""A layer in use: beside others, on arrays of any layout and refilled ones, under an optimiser."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from bn_properties.calls import (
-    AddUp,
     Backward,
     Descend,
     Infer,
     LookAgain,
     OtherLayer,
-    Reload,
-    SetMomentum,
-    SetParameters,
     Train,
 )
 from bn_properties.cases.case import Case, per_case, small_integers
@@ -63,7 +59,12 @@ def _others(case: Case) -> tuple[OtherLayer, ...]:
     "come out wrong",
     equation=r"\mathrm{layer}_1 \text{ is the same whatever } \mathrm{layer}_2 \text{ does}",
     source="a network holds many layers of one class, of different widths and parameters",
-    presupposes=(*_GRADIENTS_HOLD, *_RECURRENCES_HOLD, "inference.after_training"),
+    presupposes=(
+        *_GRADIENTS_HOLD,
+        *_RECURRENCES_HOLD,
+        "inference.after_training",
+        "hygiene.refilled",
+    ),
     stride=50,
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
@@ -236,7 +237,12 @@ STEPS = 1000
     finding="after a thousand training steps, a running statistic or the inference output is wrong",
     equation=r"M_n = k^n M_0 + (1 - k^n)\,\mu_B, \quad n = 1000",
     source="the recurrence; training takes thousands of steps",
-    presupposes=(*_RECURRENCES_HOLD, "inference.affine_fold", "hygiene.input_unmodified"),
+    presupposes=(
+        *_RECURRENCES_HOLD,
+        "inference.affine_fold",
+        "hygiene.input_unmodified",
+        "hygiene.refilled",
+    ),
     stride=0,
 )
 def thousand_steps(case: Case, ask: Ask) -> Iterator[Check]:
@@ -255,99 +261,35 @@ def _thousand_steps(case: Case) -> Scenario:
 
 
 @states(
-    "hygiene.state_saved",
-    finding="a layer that has loaded a saved state gives other outputs or statistics than the one "
-    "that was saved",
-    equation=r"\mathrm{load}(\mathrm{save}(\mathrm{layer})) = \mathrm{layer}",
-    source="a network is trained once, saved, and used elsewhere (PyTorch: state_dict)",
-    presupposes=(*_RECURRENCES_HOLD, "inference.after_training"),
-    stride=50,
-    needs="state_dict",
+    "hygiene.refilled",
+    finding="where the caller has refilled an array and passes it again, the output or dz is not "
+    "that of what it holds now",
+    equation=r"\hat z = f(z) \text{ whatever the array held before}",
+    source="a caller that reads each batch into the same array",
+    presupposes=(
+        "training.agreement",
+        "backward.input_gradient",
+        "inference.affine_fold",
+        "hygiene.input_unmodified",
+        "hygiene.repeatable",
+        "hygiene.latest_forward",
+    ),
+    stride=20,
 )
-def state_saved(case: Case, ask: Ask) -> Iterator[Check]:
-    """A layer that has loaded another one's saved state infers and trains on as that one would."""
-    scenario = _reloaded(case)
-    for call in (3, 4):
-        name = "{} after the state was saved and loaded"
-        yield from compare(ask, scenario, FORWARD, call=call, name=name)
+def refilled(case: Case, ask: Ask) -> Iterator[Check]:
+    """The output and dz are those of what an array holds now, whatever it held before."""
+    training, inference = _refilled(case)
+    name = "{} of a refilled array"
+    yield from compare(ask, training, ("out", "dz"), name=name)
+    yield from compare(ask, inference, "out", name=name)
 
 
 @per_case
-def _reloaded(case: Case) -> Scenario:
-    other = case.x[::-1] * -2
-    calls = (
-        Train(case.x),
-        SetParameters(case.gamma + 1, case.beta - 2),
-        Reload(),
-        Infer(case.probe),
-        Train(other),
-    )
-    return Scenario(case.full_setup, calls)
-
-
-@states(
-    "backward.frozen_input",
-    finding="dγ or dβ is wrong where the input needs no gradient",
-    equation=r"\frac{\partial Div}{\partial\gamma}, \frac{\partial Div}{\partial\beta} "
-    r"\text{ without } \frac{\partial Div}{\partial z}",
-    source="the first layer of a network: its input needs no gradient, its parameters do",
-    presupposes=("backward.gamma_gradient", "backward.beta_gradient"),
-    stride=50,
-    needs="frozen_input",
-)
-def frozen_input(case: Case, ask: Ask) -> Iterator[Check]:
-    """γ and β get their gradients where the input needs none, too."""
-    name = "{} where the input needs none"
-    yield from compare(ask, _frozen(case), GRADIENTS[1:], name=name)
-
-
-@per_case
-def _frozen(case: Case) -> Scenario:
-    return Scenario(case.full_setup, (Train(case.x, case.grad, frozen=True),))
-
-
-@states(
-    "running.changed_momentum",
-    finding="after the momentum is changed, the next step's running statistics are not those of "
-    "the new one",
-    equation=r"M \leftarrow k_2 M + (1-k_2)\mu_B \text{ once } k_2 \text{ is set}",
-    source="schedules change it while a network is trained",
-    presupposes=_RECURRENCES_HOLD,
-    stride=50,
-    needs="changed_momentum",
-)
-def changed_momentum(case: Case, ask: Ask) -> Iterator[Check]:
-    """A momentum that is changed after construction counts from the next step on."""
-    name = "{} with another momentum"
-    yield from compare(ask, _other_momentum(case), STATISTICS, call=2, name=name)
-
-
-@per_case
-def _other_momentum(case: Case) -> Scenario:
-    later: AnyArray = case.x[::-1] * -2
-    calls = Train(case.x), SetMomentum(0.625 if case.decay != 0.625 else 0.375), Train(later)
-    return Scenario(case.full_setup, calls)
-
-
-@states(
-    "backward.adds_up",
-    finding="dγ or dβ is not the sum over two steps between which nothing was cleared",
-    equation=r"\texttt{grad} = \sum_k \frac{\partial Div_k}{\partial\gamma}",
-    source="gradients add up over backward passes until they are cleared: a large batch in parts",
-    presupposes=("backward.gamma_gradient", "backward.beta_gradient"),
-    stride=50,
-    needs="gradients_add_up",
-)
-def adds_up(case: Case, ask: Ask) -> Iterator[Check]:
-    """The gradients of γ and β add up over two steps between which nothing is cleared."""
-    name = "{}, added up over two steps"
-    yield from compare(ask, _adding_up(case), GRADIENTS[1:], name=name)
-
-
-@per_case
-def _adding_up(case: Case) -> Scenario:
-    x: AnyArray = case.x[::-1] * -2
-    return Scenario(case.full_setup, (AddUp(case.x, case.grad, x, case.grad),))
+def _refilled(case: Case) -> tuple[Scenario, Scenario]:
+    before: AnyArray = case.x[::-1] * -2
+    training = Train(case.x, case.grad, before=before)
+    inference = Infer(case.probe, before=case.probe[::-1] * -2)
+    return Scenario(case.full_setup, (training,)), Scenario(case.full_setup, (inference,))
 
 
 PROPERTIES = (
@@ -357,8 +299,5 @@ PROPERTIES = (
     descent,
     evaluated_first,
     thousand_steps,
-    state_saved,
-    frozen_input,
-    changed_momentum,
-    adds_up,
+    refilled,
 )

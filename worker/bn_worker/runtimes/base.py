@@ -69,7 +69,7 @@ class Adapter(ABC):
         """Train and differentiate step after step; return dgamma and dbeta as they add up."""
         raise Absent("its gradients do not add up")
 
-    def reload(self, setup: dict[str, Any]) -> None:
+    def reload(self, setup: dict[str, Any], *, copied: bool) -> None:
         """Save the state, and go on with another layer of this setup that has loaded it."""
         raise Absent("nothing saves its state")
 

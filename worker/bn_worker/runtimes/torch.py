@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,7 +156,8 @@ class ModuleAdapter(Adapter):
         for role in ("running_mean", "running_var"):
             if self._tensor(role) is None:
                 raise Absent(f"the module has no {self._attribute(role)}")
-        self._container.eval()
+        if self._container.training or self._module.training:
+            self._container.eval()
         with torch.set_grad_enabled(differentiable):
             self._inferred = self._forward(x, grad=differentiable)
         return self._inferred.out.detach().numpy()
@@ -244,15 +246,24 @@ class ModuleAdapter(Adapter):
             for name in ("gamma", "beta")
         }
 
-    def reload(self, setup: dict[str, Any]) -> None:
-        """Go on with a module of the same setup that has loaded this one's state_dict."""
+    def reload(self, setup: dict[str, Any], *, copied: bool) -> None:
+        """Go on with a copy, or with a module of the same setup that has loaded this one's
+        state_dict while it was in inference mode.
+        """
+        if copied:
+            self._contain(copy.deepcopy(self._module))
+            return
         state = self._module.state_dict()
         dtype = self._dtype or torch.float32
         fresh = make(self._spec, self._names, setup)
         if dtype != torch.float32:
             fresh.to(dtype)
+        self._contain(fresh)
+        self._container.eval()
         fresh.load_state_dict(state)
-        self._module, self._container = fresh, torch.nn.Sequential(fresh)
+
+    def _contain(self, module: Any) -> None:
+        self._module, self._container = module, torch.nn.Sequential(module)
 
     def set_momentum(self, momentum: float | None) -> None:
         """Set the attribute.

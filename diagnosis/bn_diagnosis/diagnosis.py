@@ -24,6 +24,7 @@ from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.locating import Line
 from bn_diagnosis.matching import Expects, Observation, Observer
 from bn_diagnosis.recovered import Follow, Formulas
+from bn_diagnosis.recovery.tables import Keep, unkept
 from bn_diagnosis.search import explaining
 
 Transcript = Sequence[tuple[Scenario, tuple[Response[AnyArray], ...]]]
@@ -54,16 +55,18 @@ class Diagnosis:
         spatial_axes: int,
         expectation: Expects,
         further: Iterable[Scenario] = (),
+        keep: Keep = unkept,
     ) -> None:
         """Prepare every fault of the catalogue.
 
         `expectation` gives what the oracle expects of a scenario. `further` are scenarios that are
-        asked only to tell apart what explains all else.
+        asked only to tell apart what explains all else. `keep` has tables that take seconds to
+        make, from one process to the next.
         """
         self._candidates = Candidates(convention, spatial_axes, expectation)
         self._observer = Observer(expectation)
         self._further = further
-        self._formulas = Formulas(convention, spatial_axes, self._candidates)
+        self._formulas = Formulas(convention, spatial_axes, self._candidates, keep)
 
     def explanations(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None

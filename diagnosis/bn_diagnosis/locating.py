@@ -30,13 +30,44 @@ from bn_diagnosis.recovery.trees import (
     Tree,
     Values,
     add,
+    minus,
     multiply,
+    number,
+    over,
+    power,
+    symbol,
+    total,
     walk,
 )
 
 CLOSE = 1e-8
 """As in `recovery.tables`: how far, relative to the largest, one formula's values lie apart."""
 _LONGEST = 120
+
+
+def _nodes() -> dict[str, Tree]:
+    """Return what the nodes of CS231n's graph are called there, summed and not yet summed."""
+    du, s, centred, n = (symbol(name) for name in ("du", "s", "centred", "n"))
+    spread = multiply(du, centred)
+    return {
+        "du": multiply(symbol("gamma"), symbol("g")),
+        "divar": total(spread),
+        "dsqrt_each": minus(multiply(spread, power(s, -2))),
+        "dsqrt": minus(multiply(symbol("divar"), power(s, -2))),
+        "dvar": multiply(number("1/2"), power(s, -1), symbol("dsqrt")),
+        "dsq": over(symbol("dvar"), n),
+        "dxmu_1": over(du, s),
+        "dxmu_2": multiply(number(2), centred, symbol("dsq")),
+        "dx_1": add(symbol("dxmu_1"), symbol("dxmu_2")),
+        "dmu": minus(total(symbol("dx_1"))),
+        "dx_2": over(symbol("dmu"), n),
+        "dmu_1": minus(total(symbol("dxmu_1"))),
+        "dx_3": over(symbol("dmu_1"), n),
+    }
+
+
+NODES = (Program({**FORWARD, **_nodes()}),)
+"""Right intermediate values that are in no form of their own."""
 
 
 class Assigned(Protocol):
@@ -144,7 +175,7 @@ class Locator:
         """Compute what right formulas give; `symbols` are (1, B, C), (1, 1, C) or (1, 1, 1)."""
         self._symbols, self._batch = symbols, symbols["z"].shape
         right = [program for each in ORDER for program in forms(each, convention)]
-        self._right = _worth([*right, Program(FORWARD)], symbols)
+        self._right = _worth([*right, Program(FORWARD), *NODES], symbols)
         self._right.whole.extend(symbols.values())
 
     def line(self, formula: Formula, trace: Sequence[Assigned], source: str) -> Line | None:
@@ -169,12 +200,18 @@ class Locator:
             given = [each for each in computed if each.value in result]
             named = [each for each in given if not isinstance(each.statement, ast.Return)]
             found = next(reversed(named or given), None)
-        if found is None or not all(each in right for each in found.used):
+        if found is None or not all(each in whole for each in found.used):
             return None
+        if any(-each in whole for each in found.used) and _is_sign(formula):
+            return None  # which of two lines has the wrong sign cannot be told
         return _line(source, found.statement)
 
     def _known(self, *values: Iterable[Array]) -> _Known:
         return _Known(chain(*values), self._batch)
+
+
+def _is_sign(formula: Formula) -> bool:
+    return any(each.new is minus(each.old) or each.rule == "sign" for each in formula.edits)
 
 
 class _Computed(NamedTuple):

@@ -7,6 +7,7 @@ told only where it holds there, too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -22,11 +23,11 @@ from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.locating import Assigned, Line, Locator
 from bn_diagnosis.matching import Observation
 from bn_diagnosis.recovered_layer import KINDS, STEPS, RecoveredCandidate, fault_of
-from bn_diagnosis.recovery.evidence import Evidence
+from bn_diagnosis.recovery.evidence import Evidence, Given
 from bn_diagnosis.recovery.forms import Observable
-from bn_diagnosis.recovery.formula import Recovered
+from bn_diagnosis.recovery.formula import Formula, Recovered, gives
 from bn_diagnosis.recovery.recover import Recovery
-from bn_diagnosis.recovery.tables import close
+from bn_diagnosis.recovery.tables import Keep, close, unkept
 
 Ask = Callable[[Scenario], tuple[Response[AnyArray], ...]]
 Follow = Callable[[Scenario], Sequence[Assigned]]
@@ -48,19 +49,31 @@ def _seen(evidence: Evidence, ask: Ask) -> dict[Observable, Array]:
 class Formulas:
     """Recovers formulas under one convention, for inputs of some axes."""
 
-    def __init__(self, convention: Convention, spatial_axes: int, candidates: Candidates) -> None:
-        """Prepare; tables are made when they are first needed."""
+    def __init__(
+        self,
+        convention: Convention,
+        spatial_axes: int,
+        candidates: Candidates,
+        keep: Keep = unkept,
+    ) -> None:
+        """Prepare; tables are made when they are first needed, and `keep` has them not."""
+        self._keep = keep
         self._convention, self._spatial_axes = convention, spatial_axes
         self._candidates = candidates
-        self._recoveries: dict[bool, Recovery] = {}
+        self._recoveries: dict[bool, tuple[Evidence, Recovery, _Named]] = {}
         self._latest: tuple[dict[Observable, Array], Recovered] | None = None
         """The formulas of the latest submission: its lines are looked for with them."""
 
-    def recovery(self, *, inference_gradient: bool) -> Recovery:
-        """Return the tables for a kind of interface."""
+    def recovery(self, *, inference_gradient: bool) -> tuple[Evidence, Recovery, _Named]:
+        """Return the evidence for a kind of interface, the tables, and the known mistakes on it."""
         if inference_gradient not in self._recoveries:
             evidence = Evidence(self._spatial_axes, inference_gradient)
-            self._recoveries[inference_gradient] = Recovery(self._convention, evidence)
+            told = f"{self._convention} {self._spatial_axes} {inference_gradient}"
+            recovery = Recovery(
+                self._convention, evidence, lambda name, make: self._keep(f"{told} {name}", make)
+            )
+            named = _Named(evidence, recovery, self._candidates.single)
+            self._recoveries[inference_gradient] = evidence, recovery, named
         return self._recoveries[inference_gradient]
 
     def explaining(
@@ -71,22 +84,47 @@ class Formulas:
         None where nothing near batch norm gives them, or where it does not hold of all that was
         observed.
         """
-        recovery = self._recovery_for(one.scenario for one in observed)
-        seen = _seen(recovery.evidence, ask)
+        evidence, recovery, named = self._recovery_for(one.scenario for one in observed)
+        seen = _seen(evidence, ask)
         formulas = recovery.recover(seen)
-        self._latest = seen, formulas
-        if not formulas:
-            return None
-        roots, following = self._faults(recovery, seen, formulas)
-        if not roots:
-            return None
-        unexplained = tuple(name for name, each in formulas.items() if each is None)
-        given = frozenset(step for fault in roots for step in fault.replaces)
-        left = tuple(each for each in unexplained if STEPS[each] not in given)
-        found = RecoveredCandidate(roots, following, self._candidates.batch_norm, left)
-        return self._held(found, observed)
+        formulas |= self._after_training(evidence, formulas, ask)
+        self._latest, left = None, dict(formulas)
+        while left:
+            roots, following = self._faults(named, seen, left)
+            if not roots:
+                return None
+            given = frozenset(step for fault in roots for step in fault.replaces)
+            unexplained = tuple(
+                name for name in formulas if STEPS[name] not in given and left.get(name) is None
+            )
+            found = RecoveredCandidate(roots, following, self._candidates.batch_norm, unexplained)
+            held = _Held(found, observed)
+            if not held.refuted:
+                self._latest = seen, left
+                return (found, found.told(held.explained, held.total)) if held.concerned else None
+            if not held.refuted & left.keys():
+                return None
+            left = {name: each for name, each in left.items() if name not in held.refuted}
+        return None
 
-    def _recovery_for(self, scenarios: Iterable[Scenario]) -> Recovery:
+    def _after_training(self, evidence: Evidence, formulas: Recovered, ask: Ask) -> Recovered:
+        """Return what inference computes once a batch was trained on, where that is not what it
+        computes on a new layer.
+        """
+        responses = tuple(ask(each) for each in evidence.after_training)
+        symbols = evidence.given_after_training(responses)
+        if symbols is None:
+            return {}
+        inferred = tuple(each[-1:] for each in responses)
+        recovery = Recovery(self._convention, Given(symbols, evidence))
+        seen = evidence.observed((), inferred)
+        return {
+            name: each
+            for name, each in recovery.recover(seen, slips=1).items()
+            if not _still_gives(formulas.get(name), symbols, seen[name])
+        }
+
+    def _recovery_for(self, scenarios: Iterable[Scenario]) -> tuple[Evidence, Recovery, _Named]:
         names = {
             operation.name
             for one in scenarios
@@ -102,20 +140,25 @@ class Formulas:
 
         `scenarios` are what it was asked.
         """
-        recovery = self._recovery_for(scenarios)
-        evidence = recovery.evidence
+        evidence, recovery, _ = self._recovery_for(scenarios)
         seen = _seen(evidence, ask)
         # Where a known mistake explains all, only what is found at once is looked at.
         formulas = self._kept(seen) or recovery.recover(seen, slips=1)
-        symbols = {name: value[:1] for name, value in evidence.symbols.items()}
-        locator = Locator(self._convention, symbols)
-        trained, inferred = follow(evidence.training[0]), follow(evidence.inference[0])
-        found = (
-            locator.line(each, inferred if name.startswith("inferred") else trained, source)
-            for name, each in formulas.items()
-            if each is not None and each.edits
-        )
-        return tuple(dict.fromkeys(each for each in found if each is not None))
+        later = evidence.given_after_training(tuple(ask(each) for each in evidence.after_training))
+        found = dict[Line, None]()
+        for name, each in formulas.items():
+            if each is None or not each.edits:
+                continue
+            symbols: Mapping[str, Array] | None = evidence.symbols
+            scenarios = evidence.inference if name.startswith("inferred") else evidence.training
+            if each.mentions("last_mean", "last_var"):
+                symbols, scenarios = later, evidence.after_training
+            if symbols is not None:
+                of_one = {symbol: value[:1] for symbol, value in symbols.items()}
+                locator = Locator(self._convention, of_one)
+                line = locator.line(each, follow(scenarios[0]), source)
+                found |= {line: None} if line is not None else {}
+        return tuple(found)
 
     def _kept(self, seen: Mapping[Observable, Array]) -> Recovered | None:
         before, formulas = self._latest or ({}, {})
@@ -125,15 +168,14 @@ class Formulas:
         return formulas if same else None
 
     def _faults(
-        self, recovery: Recovery, seen: Mapping[Observable, Array], formulas: Recovered
+        self, named: _Named, seen: Mapping[Observable, Array], formulas: Recovered
     ) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
         """Return the faults that are told, and those that only follow from them."""
-        named = _Named(recovery, self._candidates.single)
         roots, following = list[Fault](), list[Fault]()
         left = dict(formulas)
-        for fault, gives in named.covering(seen, left):
+        for fault, spoilt in named.covering(seen, left):
             roots.append(fault)
-            left = {name: each for name, each in left.items() if name not in gives}
+            left = {name: each for name, each in left.items() if name not in spoilt}
         for formula in left.values():
             if formula is None:
                 continue
@@ -141,14 +183,15 @@ class Formulas:
             (roots if own else following).append(fault_of(formula, self._convention))
         return tuple(roots), tuple(following)
 
-    @staticmethod
-    def _held(
-        found: RecoveredCandidate, observed: Sequence[Observation]
-    ) -> tuple[RecoveredCandidate, Cause] | None:
-        """Return the candidate where what it explains holds throughout."""
-        explained = total = agreeing = concerned = 0
+
+class _Held:
+    """A candidate, held to all that was observed."""
+
+    def __init__(self, found: RecoveredCandidate, observed: Sequence[Observation]) -> None:
         steps = set(found.replaced)
-        kinds = {KINDS[name] for name, taken in STEPS.items() if taken in steps}
+        kinds = {KINDS[name]: name for name, taken in STEPS.items() if taken in steps}
+        agreeing, concerned = Counter[Observable](), Counter[Observable]()
+        self.explained = self.total = 0
         for one in observed:
             responses = found.responses(one.scenario, keep=False)
             alone = _trains_alone(one.scenario)
@@ -156,14 +199,21 @@ class Formulas:
                 number, quantity = place
                 inference = one.scenario.operations[number][0].name == "infer"
                 agrees = one.agrees(place, responses)
-                total += 1
-                explained += agrees
-                if (inference, quantity) in kinds and not alone:
-                    concerned += 1
-                    agreeing += agrees
-        if not concerned or agreeing < ENOUGH * concerned:
-            return None
-        return found, found.told(explained, total)
+                self.total += 1
+                self.explained += agrees
+                name = kinds.get((inference, quantity))
+                if name is not None and not alone:
+                    concerned[name] += 1
+                    agreeing[name] += agrees
+        self.concerned = concerned.total()
+        self.refuted = {
+            name for name, count in concerned.items() if agreeing[name] < ENOUGH * count
+        }
+        """The observables of which too much is not as the candidate gives it."""
+
+
+def _still_gives(formula: Formula | None, symbols: Mapping[str, Array], value: Array) -> bool:
+    return formula is not None and gives(formula, symbols, value)
 
 
 def _trains_alone(scenario: Scenario) -> bool:
@@ -178,13 +228,13 @@ def _trains_alone(scenario: Scenario) -> bool:
 class _Named:
     """What the known mistakes give on the evidence, an observable at a time."""
 
-    def __init__(self, recovery: Recovery, single: Sequence[Candidate]) -> None:
-        self._recovery, self._single = recovery, single
+    def __init__(self, evidence: Evidence, recovery: Recovery, single: Sequence[Candidate]) -> None:
+        self._evidence, self._recovery, self._single = evidence, recovery, single
 
     @cached_property
     def _given(self) -> dict[Candidate, dict[Observable, Array]]:
         """For each mistake, the observables that it spoils, and what it makes of them."""
-        evidence, found = self._recovery.evidence, dict[Candidate, dict[Observable, Array]]()
+        evidence, found = self._evidence, dict[Candidate, dict[Observable, Array]]()
         for each in self._single:
             with np.errstate(all="ignore"):
                 trained = tuple(each.responses(one, keep=True) for one in evidence.training)

@@ -76,6 +76,8 @@ def _symbols(t: Trace) -> dict[str, Array]:
         "beta": t.beta,
         "old_mean": t.running_mean,
         "old_var": t.running_var,
+        "last_mean": np.broadcast_to(t.mean, t.gamma.shape),
+        "last_var": np.broadcast_to(t.var, t.gamma.shape),
     }
     found: dict[str, Array] = {name: np.full((1, 1), float(v)) for name, v in scalars.items()}
     found |= {name: np.asarray(v, np.float64).reshape(1, -1) for name, v in vectors.items()}

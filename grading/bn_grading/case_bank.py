@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from bn_oracle.conventions import Convention
@@ -15,10 +15,11 @@ from bn_properties.transcript import Oracle
 from bn_grading.courses.model import Part
 from bn_grading.subject.playing import Prepared
 from bn_grading.subject.remote import encoded
-from bn_grading.tape_cache import Cache
+from bn_grading.tape_cache import Cache, digest_of
 
 if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis
+    from bn_diagnosis.recovery.tables import Content
 
 DEFAULT_EXAMPLES = 100
 DEFAULT_SEED = 0
@@ -101,9 +102,15 @@ class CaseBank:
         if key not in self._diagnoses:
             further = _Further(self.seed + 1, spatial_axes)
             self._diagnoses[key] = Diagnosis(
-                convention, spatial_axes, self.oracle(convention), further
+                convention, spatial_axes, self.oracle(convention), further, self._keep
             )
         return self._diagnoses[key]
+
+    def _keep(self, name: str, make: Callable[[], Content]) -> Content:
+        """Return what is kept of a diagnosis under a name."""
+        import bn_diagnosis  # noqa: PLC0415 (see `diagnosis`)
+
+        return self.cache.kept(("diagnosis", digest_of(bn_diagnosis), name), make)
 
     def sha256(self, axes: Collection[int]) -> str:
         """Return the digest of the cases for inputs with so many axes after (N, C).

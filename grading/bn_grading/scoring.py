@@ -42,7 +42,9 @@ def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings
         said = f"An optional part is wrong. {said}"
     elif state is not Status.CORRECT and points == course.max_score:
         said += " It costs no points in this course."
-    causes = {cause.fault: cause for each in examined for cause in each.causes}
+    causes: dict[str, Cause] = {}
+    for cause in (cause for each in examined for cause in each.causes):
+        causes.setdefault(cause.fault, cause)
     priced = (_priced(cause, rows) for cause in causes.values())
     return Score(state, points, said, tuple(priced), rows, optional)
 

@@ -81,8 +81,9 @@ class Tracer:
             ):  # an object of the submission's own may do anything
                 for name, array in _named(local, value):
                     # What belongs to an object is the same in every function.
-                    owner = id(value) if "." in name else self._frames[frame]
-                    self._note(frame, (owner, name.partition(".")[2] or name), name, array)
+                    within = name.removeprefix(local)
+                    owner = id(value) if within else self._frames[frame]
+                    self._note(frame, (owner, within or name), name, array)
 
     def _note(
         self, frame: types.FrameType, key: tuple[int, str], name: str, value: NDArray[Any]

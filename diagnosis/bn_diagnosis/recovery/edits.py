@@ -64,7 +64,10 @@ class Edit:
 
 
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
-VECTORS = ("gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse")
+VECTORS = (
+    "gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse",
+    "last_mean", "last_var",
+)  # fmt: skip
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ROWS, (*ROWS, *VECTORS)),
@@ -125,6 +128,7 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     {"keep": N},
     {"old_mean": symbol("mean"), "old_var": symbol("var")},
     {"mean": symbol("old_mean"), "var": symbol("old_var")},
+    {"old_mean": symbol("last_mean"), "old_var": symbol("last_var")},
 )
 
 

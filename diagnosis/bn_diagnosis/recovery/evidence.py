@@ -34,11 +34,14 @@ _OF_TRAINING: Mapping[Observable, Place] = {
     "dz": (0, "dz"),
 }
 _OF_INFERENCE: Mapping[Observable, Place] = {
-    "inferred": (0, "out"),
-    "inferred_dz": (0, "dz"),
-    "inferred_dgamma": (0, "dgamma"),
-    "inferred_dbeta": (0, "dbeta"),
+    "inferred": (-1, "out"),
+    "inferred_dz": (-1, "dz"),
+    "inferred_dgamma": (-1, "dgamma"),
+    "inferred_dbeta": (-1, "dbeta"),
 }
+
+
+_STATISTICS: Mapping[str, Quantity] = {"old_mean": "running_mean", "old_var": "running_var"}
 
 
 def _uniform(start: int, shape: tuple[int, ...]) -> Array:
@@ -103,6 +106,35 @@ class Evidence:
         return tuple(self._scenarios(Infer))
 
     @cached_property
+    def after_training(self) -> tuple[Scenario, ...]:
+        """An inference of each layer that has trained on another batch just before."""
+        others = (*self._batches[1:], self._batches[0])
+        return tuple(
+            Scenario(each.setup, (Train(other), *each.calls))
+            for each, (other, _) in zip(self.inference, others, strict=True)
+        )
+
+    def given_after_training(
+        self, responses: tuple[tuple[Response[AnyArray], ...], ...]
+    ) -> dict[str, Array] | None:
+        """Return the symbols' values after training: the running statistics are the subject's own,
+        and there are those of the batch that it has trained on. None where it did not show them.
+        """
+        found = dict(self.symbols)
+        for name, quantity in _STATISTICS.items():
+            values = [each[0].values.get(quantity) for each in responses]
+            if any(not isinstance(each, np.ndarray) for each in values):
+                return None
+            arrays = [np.asarray(each, np.float64).reshape(1, -1) for each in values]
+            if any(each.shape != found[name].shape[1:] for each in arrays):
+                return None
+            found[name] = np.stack(arrays)
+        last = np.roll(self.symbols["z"], -1, axis=0)
+        found["last_mean"] = last.mean(axis=1, keepdims=True)
+        found["last_var"] = last.var(axis=1, keepdims=True)
+        return found if np.isfinite(found["old_var"]).all() else None
+
+    @cached_property
     def symbols(self) -> dict[str, Array]:
         """The symbols' values: (layers, B, C), (layers, 1, C) or (layers, 1, 1)."""
         shape = _SHAPES[self.spatial_axes]
@@ -143,7 +175,7 @@ class Evidence:
         """Return what a subject showed: each observable that every layer gave, in `shape`."""
         found: dict[Observable, Array] = {}
         for of_what, responses in ((_OF_TRAINING, trained), (_OF_INFERENCE, inferred)):
-            for observable, (step, quantity) in of_what.items():
+            for observable, (step, quantity) in of_what.items() if responses else ():
                 values = [each[step].values.get(quantity) for each in responses]
                 if any(each is None or isinstance(each, SubjectError) for each in values):
                     continue
@@ -152,3 +184,15 @@ class Evidence:
                 laid = [rows(each) if of_rows else each.reshape(1, -1) for each in arrays]
                 found[observable] = np.stack(laid)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Evidence whose symbols are a subject's own."""
+
+    symbols: Mapping[str, Array]
+    of: Evidence
+
+    def shape(self, observable: Observable) -> tuple[int, int, int]:
+        """Return the shape of an observable's values."""
+        return self.of.shape(observable)

@@ -50,6 +50,8 @@ NAMES: Mapping[str, str] = {
     "keep": "k",
     "old_mean": "M",
     "old_var": "V",
+    "last_mean": r"\mu_{B'}",
+    "last_var": r"\sigma_{B'}^2",
     "mean": r"\mu_B",
     "centred": r"(z_i-\mu_B)",
     "var": r"\sigma_B^2",

@@ -11,7 +11,7 @@ from bn_oracle.arrays import Array
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import Observable, Program
 from bn_diagnosis.recovery.tables import CLOSE, Run, close
-from bn_diagnosis.recovery.trees import Values, gradients
+from bn_diagnosis.recovery.trees import Values, gradients, mentioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,11 @@ class Formula:
         for edit in self.edits:
             program = edit.made(program)
         return program
+
+    def mentions(self, *names: str) -> bool:
+        """Whether one of some symbols is in it."""
+        trees = self.program.bindings.values()
+        return any(set(names) & mentioned(tree) for tree in trees)
 
     def value(self, symbols: Mapping[str, Array]) -> Array:
         """Return what it gives for the symbols' values.

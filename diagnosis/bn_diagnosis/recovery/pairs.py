@@ -20,7 +20,7 @@ from bn_diagnosis.recovery.trees import Path, Values, mentioned
 
 UNLIKELY = ("extra factor", "extra term", "extra power", "taken into the brackets")
 """Slips that are not looked for beside another one."""
-Numbers = NDArray[np.int32]
+Numbers = NDArray[np.int16]
 
 
 def likely(program: Program, symbols: Sequence[str]) -> tuple[Edit, ...]:
@@ -59,7 +59,7 @@ def pairs(
                         found.append(_both(run, made, one, other, shape, weights))
     kept = [each for each in found if each[0].size]
     if not kept:
-        return Index(np.zeros(0), np.zeros((0, 2), np.int32))
+        return Index(np.zeros(0), np.zeros((0, 2), np.int16))
     values = np.concatenate([each[0] for each in kept])
     order = np.argsort(values, kind="stable")
     both = (np.concatenate([each[k] for each in kept])[order] for k in (1, 2))
@@ -113,7 +113,7 @@ def _both(
         np.broadcast_to(result, (rows, columns, *shape)).reshape(rows, columns, -1) @ weights
     )
     a, b = np.nonzero(np.isfinite(projected))
-    numbers = np.array(one.numbers, np.int32), np.array(other.numbers, np.int32)
+    numbers = np.array(one.numbers, np.int16), np.array(other.numbers, np.int16)
     return projected[a, b], numbers[0][a], numbers[1][b]
 
 

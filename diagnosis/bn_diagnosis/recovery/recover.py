@@ -16,19 +16,22 @@ from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
 from bn_diagnosis.recovery.edits import FIXED_EPS, Edit, edits, throughout
-from bn_diagnosis.recovery.evidence import Evidence
+from bn_diagnosis.recovery.evidence import Evidence, Given
 from bn_diagnosis.recovery.forms import AFFINE, FORWARD, RESULT, Observable, Program, forms
 from bn_diagnosis.recovery.formula import Formula, Recovered, gives
 from bn_diagnosis.recovery.pairs import likely, pairs
-from bn_diagnosis.recovery.splitting import in_terms, inside_and_outside
+from bn_diagnosis.recovery.splitting import Parts, in_terms, inside_and_outside
 from bn_diagnosis.recovery.tables import (
     EXACT,
+    Content,
     Index,
+    Keep,
     Run,
     Table,
     close,
     index,
     table,
+    unkept,
     vanishes,
 )
 from bn_diagnosis.recovery.trees import Product, Sum, Tree
@@ -61,9 +64,11 @@ _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
 class Recovery:
     """The right forms of one convention on one evidence, and what is near them."""
 
-    def __init__(self, convention: Convention, evidence: Evidence) -> None:
-        """Remember the tables of slips, each made when it is first needed."""
-        self.convention, self.evidence = convention, evidence
+    def __init__(
+        self, convention: Convention, evidence: Evidence | Given, keep: Keep = unkept
+    ) -> None:
+        """Remember the tables of slips, each made when it is first needed, or `keep` has it."""
+        self.convention, self.evidence, self._keep = convention, evidence, keep
         self._tables: dict[object, Table] = {}
         self._indices: dict[object, Index | None] = {}
         self._right: dict[Observable, Array] = {}
@@ -107,7 +112,7 @@ class Recovery:
             single = self._single(observable, programs, value)
             if single is not None:
                 return single
-        if slips == 1:
+        if slips == 1 or _nearly(value, self.right(observable)):
             return None
         return (
             self._pair(observable, right, value)
@@ -181,11 +186,27 @@ class Recovery:
     def _index(
         self, kind: Callable[..., Index], observable: Observable, program: Program
     ) -> Index | None:
-        key = (kind, program.key)
+        shape = self.evidence.shape(observable)
+        return self._kept(kind, program, shape)
+
+    def _kept(
+        self,
+        kind: Callable[..., Index],
+        program: Program,
+        shape: tuple[int, ...],
+        weights: Array | None = None,
+    ) -> Index | None:
+        key = (kind, program.key, shape)
         if key not in self._indices:
-            shape = self.evidence.shape(observable)
+
+            def make() -> Content:
+                more = {} if weights is None else {"weights": weights}
+                made = kind(program, self.evidence.symbols, shape, **more)
+                return made.projections, made.numbers
+
             try:
-                self._indices[key] = kind(program, self.evidence.symbols, shape)
+                name = f"{kind.__name__} {shape} {program.bindings!r}"
+                self._indices[key] = Index(*self._keep(name, make))
             except (KeyError, ValueError):
                 self._indices[key] = None
         return self._indices[key]
@@ -251,13 +272,16 @@ class Recovery:
             result = program.bindings[RESULT]
             split = in_terms if isinstance(result, Sum) else inside_and_outside
             if isinstance(result, Sum | Product):
-                table_of = partial(self._part, observable, program)
-                found = split(observable, program, value, self.evidence.symbols, table_of)
+                parts = Parts(self.evidence.symbols, partial(self._part, program), self._pairs_of)
+                found = split(observable, program, value, parts)
                 if found is not None:
                     return found
         return None
 
-    def _part(self, observable: Observable, program: Program, part: Tree) -> Table | None:
+    def _pairs_of(self, program: Program, shape: tuple[int, ...], weights: Array) -> Index | None:
+        return self._kept(pairs, program, shape, weights)
+
+    def _part(self, program: Program, part: Tree) -> Table | None:
         """Return the table of a program that gives one term or factor of another's result."""
         changed = program.with_binding(RESULT, part)
         shape = Run(changed, self.evidence.symbols).result.shape
@@ -267,6 +291,13 @@ class Recovery:
                 self._tables.pop(next(iter(self._tables)))
             self._tables[key] = table(changed, self.evidence.symbols, shape)
         return self._tables[key]
+
+
+def _nearly(value: Array, right: Array) -> bool:
+    """Whether a value is as near to the right one as rounding to float32 brings it, or a small
+    constant: two slips do not.
+    """
+    return bool(np.abs(value - right).max() <= 1e-3 * np.abs(right).max())
 
 
 def _in_full(bindings: Mapping[str, Tree]) -> dict[str, Tree]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, combinations
+from typing import NamedTuple
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -15,30 +16,33 @@ from bn_oracle.arrays import Array
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program
 from bn_diagnosis.recovery.formula import Formula, gives
-from bn_diagnosis.recovery.pairs import likely, pairs
-from bn_diagnosis.recovery.tables import CLOSE, Run, Table, projecting
+from bn_diagnosis.recovery.pairs import likely
+from bn_diagnosis.recovery.tables import CLOSE, Index, Run, Table, projecting
 from bn_diagnosis.recovery.trees import ZERO, Product, Sum, Tree, minus
 
-PartTable = Callable[[Tree], Table | None]
-"""Gives the table of a program that computes one term or factor of another's result."""
+
+class Parts(NamedTuple):
+    """What gives the tables of one term or factor of a program's result."""
+
+    symbols: Mapping[str, Array]
+    table: Callable[[Tree], Table | None]
+    """Of the program that computes it: what each edit gives."""
+    pairs: Callable[[Program, tuple[int, ...], Array], Index | None]
+    """Of a program, a shape, and the weights of a projection: two edits in it."""
 
 
 def in_terms(
-    observable: Observable,
-    program: Program,
-    value: Array,
-    symbols: Mapping[str, Array],
-    part: PartTable,
+    observable: Observable, program: Program, value: Array, parts: Parts
 ) -> Formula | None:
     """Look for slips in two terms of a sum or more, each by itself: one in each of two or three, or
     two in one and one in another.
     """
-    terms = _Terms(program, value, symbols, part)
+    terms = _Terms(program, value, parts)
     for edits in chain(
         terms.one_in_each_of_two(), terms.one_in_each_of_three(), terms.two_and_one()
     ):
         found = Formula(observable, program, edits)
-        if gives(found, symbols, value):
+        if gives(found, parts.symbols, value):
             return found
     return None
 
@@ -46,23 +50,23 @@ def in_terms(
 class _Terms:
     """The terms of a program's result, what edits make of each, and the value to explain."""
 
-    def __init__(
-        self, program: Program, value: Array, symbols: Mapping[str, Array], part: PartTable
-    ) -> None:
+    def __init__(self, program: Program, value: Array, parts: Parts) -> None:
         result = program.bindings[RESULT]
         assert isinstance(result, Sum)
-        self._program, self._symbols, self._shape = program, symbols, value.shape
+        self._parts, self._shape = parts, value.shape
         self._flat = value.reshape(-1)
         self._weights = projecting(value.size)
         self._room = CLOSE * np.abs(value).max() * np.abs(self._weights).sum()
-        tables = ((term, part(term)) for term in result.terms)
+        tables = ((term, parts.table(term)) for term in result.terms)
         self._tables = {
             place: _with_whole(made, term, value)
             for place, (term, made) in enumerate(tables)
             if made is not None
             and np.broadcast_shapes(made.right.shape, value.shape) == value.shape
         }
-        right = (Run(program.with_binding(RESULT, term), symbols).result for term in result.terms)
+        right = (
+            Run(program.with_binding(RESULT, term), parts.symbols).result for term in result.terms
+        )
         self._right = [np.broadcast_to(each, value.shape).reshape(-1) for each in right]
         self._projected = {
             place: each.values @ self._weights for place, each in self._tables.items()
@@ -102,10 +106,11 @@ class _Terms:
             part, shape = made.program, made.right.shape
             weights = self._weights.reshape(self._shape)
             axes = tuple(axis for axis, size in enumerate(shape) if size != self._shape[axis])
-            found = pairs(
-                part, self._symbols, shape, weights.sum(axis=axes, keepdims=True).reshape(-1)
-            )
-            slips = likely(part, tuple(self._symbols))
+            summed = weights.sum(axis=axes, keepdims=True).reshape(-1)
+            found = self._parts.pairs(part, shape, summed)
+            if found is None:
+                continue
+            slips = likely(part, tuple(self._parts.symbols))
             for other in self._tables.keys() - {one}:
                 wanted = self._rest(one, other) - self._projected[other]
                 for b, number in _meeting(wanted, found.projections, self._room):
@@ -136,16 +141,12 @@ def _with_whole(made: Table, term: Tree, like: Array) -> Table:
     values = np.vstack([np.zeros_like(value), -value, made.values])
     laid = values.reshape(len(values), *made.right.shape)
     whole = np.broadcast_to(laid, (len(values), *like.shape)).reshape(len(values), -1)
-    numbers = np.array([-1, -1, *made.numbers], np.int32)
+    numbers = np.array([-1, -1, *made.numbers], np.int16)
     return Table(made.program, numbers, (left_out, sign, *made.edits), whole, made.right)
 
 
 def inside_and_outside(
-    observable: Observable,
-    program: Program,
-    value: Array,
-    symbols: Mapping[str, Array],
-    part: PartTable,
+    observable: Observable, program: Program, value: Array, parts: Parts
 ) -> Formula | None:
     """Look for a slip in the brackets of a product, and one outside of them."""
     result = program.bindings[RESULT]
@@ -153,14 +154,14 @@ def inside_and_outside(
     place = next((k for k, each in enumerate(result.factors) if isinstance(each, Sum)), None)
     if place is None:
         return None
-    inner = part(result.factors[place])
+    inner = parts.table(result.factors[place])
     if inner is None or inner.values.shape[1] != value.size:
         return None
     sizes = np.abs(inner.values).max(axis=1)
     for number, factor in enumerate(result.factors):
         if number == place:
             continue
-        outer = part(factor)
+        outer = parts.table(factor)
         for edit in outer.edits if outer is not None else ():
             if edit.binding != RESULT:
                 continue
@@ -169,14 +170,14 @@ def inside_and_outside(
             if not isinstance(changed, Product):
                 continue
             others = [each for each in changed.factors if each is not result.factors[place]]
-            scale = _product_of(others, program, symbols)
+            scale = _product_of(others, program, parts.symbols)
             wanted = (value / scale).reshape(-1) if scale is not None else None
             if wanted is None or wanted.size != value.size or not np.isfinite(wanted).all():
                 continue
             room = CLOSE * np.maximum(sizes, np.abs(wanted).max())
             for row in np.nonzero(np.abs(inner.values - wanted).max(axis=1) <= room)[0].tolist():
                 found = Formula(observable, program, (placed, _placed(inner.edits[row], place)))
-                if gives(found, symbols, value):
+                if gives(found, parts.symbols, value):
                     return found
     return None
 

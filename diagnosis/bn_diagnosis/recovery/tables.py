@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class Table:
     """A program's edits, and what each gives: those alone that give another value of its shape."""
 
     program: Program
-    numbers: NDArray[np.int32]
+    numbers: NDArray[np.int16]
     """Which of the program's edits they are."""
     edits: tuple[Edit, ...]
     values: Array
@@ -137,9 +137,20 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
         same = (np.abs(values - run.result) <= CLOSE * size).all(axis=(1, 2, 3))
         nothing = np.abs(values).max(axis=(1, 2, 3)) <= CLOSE * np.abs(run.result).max()
         kept = np.isfinite(values).all(axis=(1, 2, 3)) & ~same & ~nothing
-    places = np.nonzero(kept)[0].astype(np.int32)
+    places = np.nonzero(kept)[0].astype(np.int16)
     flat = values[kept].reshape(len(places), -1)
     return Table(program, places, tuple(made[each] for each in places), flat, run.result)
+
+
+Content = tuple[Array, NDArray[np.int16]]
+"""What is in an index."""
+Keep = Callable[[str, Callable[[], Content]], Content]
+"""Returns what is kept under a name, or makes it and keeps it."""
+
+
+def unkept(name: str, make: Callable[[], Content]) -> Content:
+    """Keep nothing."""
+    return make()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,7 +161,7 @@ class Index:
 
     projections: Array
     """In ascending order."""
-    numbers: NDArray[np.int32]
+    numbers: NDArray[np.int16]
     """Which of the program's edits, or which ones, gives that: (edits,) or (edits, edits a set)."""
 
     def near(self, wanted: Array) -> list[Any]:

@@ -51,6 +51,8 @@ WORDS: Mapping[str, str] = {
     "keep": "the weight of the old average",
     "old_mean": "the running mean",
     "old_var": "the running variance",
+    "last_mean": "the mean of the batch trained on last",
+    "last_var": "the variance of the batch trained on last",
 }
 """What each quantity is called in a sentence."""
 

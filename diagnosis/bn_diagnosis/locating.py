@@ -30,6 +30,7 @@ from bn_diagnosis.recovery.trees import (
     Tree,
     Values,
     add,
+    mentioned,
     minus,
     multiply,
     number,
@@ -184,7 +185,12 @@ class Locator:
         whole = self._known(self._right.whole, base.whole)
         right = self._known(self._right.whole, base.whole, self._right.some, base.some)
         wrong, partly = self._known(slipped.whole), self._known(slipped.some)
-        computed = [each for each in _computed(trace, _statements(source)) if each.value.size > 1]
+        everything = list(_computed(trace, _statements(source)))
+        constants = self._constants(formula)
+        for each in everything:
+            if each.value.size == 1 and float(each.value.reshape(())) in constants:
+                return _line(source, each.statement)
+        computed = [each for each in everything if each.value.size > 1]
         found = next(
             (
                 each
@@ -206,8 +212,24 @@ class Locator:
             return None  # which of two lines has the wrong sign cannot be told
         return _line(source, found.statement)
 
+    def _constants(self, formula: Formula) -> frozenset[float]:
+        """Return the numbers that stand throughout a formula in another one's place, and are no
+        right number by themselves.
+        """
+        values = Values(self._symbols)
+        put_in = [tree for each in formula.edits for tree in (each.everywhere or {}).values()]
+        right = {float(each.reshape(())) for each in self._symbols.values() if each.size == 1}
+        found = {float(values(tree).reshape(())) for tree in put_in if not _rows(tree)}
+        return frozenset(found - right - {0.0, 1.0, 2.0})
+
     def _known(self, *values: Iterable[Array]) -> _Known:
         return _Known(chain(*values), self._batch)
+
+
+def _rows(tree: Tree) -> bool:
+    """Whether a tree is more than one number."""
+    numbers = {"n", "less_one", "features", "images", "area", "height", "width", "eps", "keep"}
+    return not mentioned(tree) <= numbers
 
 
 def _is_sign(formula: Formula) -> bool:

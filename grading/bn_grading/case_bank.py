@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bn_oracle.conventions import Convention
@@ -108,9 +109,7 @@ class CaseBank:
 
     def _keep(self, name: str, make: Callable[[], Content]) -> Content:
         """Return what is kept of a diagnosis under a name."""
-        import bn_diagnosis  # noqa: PLC0415 (see `diagnosis`)
-
-        return self.cache.kept(("diagnosis", digest_of(bn_diagnosis), name), make)
+        return self.cache.kept(("diagnosis", _diagnosed_by(), name), make)
 
     def sha256(self, axes: Collection[int]) -> str:
         """Return the digest of the cases for inputs with so many axes after (N, C).
@@ -121,6 +120,14 @@ class CaseBank:
         if key not in self._digests:
             self._digests[key] = digest(*(self.cases(each) for each in key))
         return self._digests[key]
+
+
+@lru_cache(maxsize=1)
+def _diagnosed_by() -> str:
+    """Return a digest of the code that finds causes."""
+    import bn_diagnosis  # noqa: PLC0415 (see `CaseBank.diagnosis`)
+
+    return digest_of(bn_diagnosis)
 
 
 def _asked(part: Part, convention: Convention) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from bn_properties.cases.traits import WITHIN
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
+from bn_properties.naming import Names
 from bn_properties.property import Property
 from bn_properties.protocol import UNANSWERED, Setup, SubjectError
 from bn_properties.records import Cause, Counterexample, Outcome, SourceLine
@@ -243,7 +244,9 @@ class PartExamination:
             return None
         return write(failing, self._seed, self.transcript, self.oracle)
 
-    def complete(self, part: Part, *, main: bool) -> PartFindings:
+    def complete(
+        self, part: Part, *, main: bool, names: Names = MappingProxyType({})
+    ) -> PartFindings:
         """Return everything: every property, every counterexample, and the causes."""
         ids = [each.property.id for each in self._observed]
         causes = tuple(each.cause for each in self.explanations)
@@ -254,7 +257,7 @@ class PartExamination:
         reduced = {id_: self.finding(id_) for id_ in ids}
         indices = tuple(case.index for case in self.cases)
         return PartFindings(
-            part, main, reduced, counterexamples, causes, indices, blocked, self._own
+            part, main, reduced, counterexamples, causes, indices, blocked, self._own, names
         )
 
 
@@ -274,6 +277,8 @@ class PartFindings:
     """For each failure that follows from another one: that other one."""
     own: frozenset[str] = frozenset()
     """What fails by a mistake of its own, whatever else does."""
+    names: Names = field(default_factory=dict)
+    """What the submission calls the quantities."""
 
     def root(self, id_: str) -> str | None:
         """Return the property from whose failure this one's follows, if it does."""
@@ -424,7 +429,11 @@ class Examination:
 
     def complete(self) -> tuple[PartFindings, ...]:
         """Return everything that is found of every part."""
-        return tuple(self.part(part).complete(part, main=part is self.main) for part in self.parts)
+        source = self._source or ""
+        return tuple(
+            self.part(part).complete(part, main=part is self.main, names=part.names_in(source))
+            for part in self.parts
+        )
 
     @property
     def output(self) -> str:

@@ -83,5 +83,6 @@ def _record(
         properties=verdict.properties,
         output=output,
         optional=verdict.optional,
+        names={part: dict(each) for part, each in verdict.names.items() if each},
         notes=notes,
     )

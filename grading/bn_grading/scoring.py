@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bn_properties.case_errors import packed
 from bn_properties.cases.traits import KNOWN
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding
+from bn_properties.naming import legend, named, named_cause, named_counterexample
 from bn_properties.property import Property
 from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
@@ -29,6 +31,8 @@ class Score(NamedTuple):
     properties: tuple[PropertyResult, ...] = ()
     optional: bool = False
     """Whether nothing but optional parts is wrong."""
+    names: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """What each part of the submission calls our symbols."""
 
 
 def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings]) -> Score:
@@ -43,10 +47,12 @@ def score(course: Course, parts: Sequence[Part], examined: Sequence[PartFindings
     elif state is not Status.CORRECT and points == course.max_score:
         said += " It costs no points in this course."
     causes: dict[str, Cause] = {}
-    for cause in (cause for each in examined for cause in each.causes):
-        causes.setdefault(cause.fault, cause)
+    for found in examined:
+        for cause in found.causes:
+            causes.setdefault(cause.fault, named_cause(cause, found.names))
     priced = (_priced(cause, rows) for cause in causes.values())
-    return Score(state, points, said, tuple(priced), rows, optional)
+    names = {each.part.id: dict(legend(each.names)) for each in examined}
+    return Score(state, points, said, tuple(priced), rows, optional, names)
 
 
 def _is_required_wrong(examined: Sequence[PartFindings]) -> bool:
@@ -115,6 +121,7 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
     errors = {
         number: finding.errors[i] for number, i in enumerate(found.cases) if i in finding.errors
     }
+    shown = found.counterexamples.get(prop.id)
     failed = finding.outcome is Outcome.FAIL
     # What it may refuse, or no case could show, costs nothing.
     earned = float(finding.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE))
@@ -132,12 +139,12 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         charged_to=alone or found.prefix + (root or prop.id) if failed else None,
         only=KNOWN[finding.only].words if failed and finding.only else "",
         examples=finding.examples,
-        message=finding.message,
+        message=named(finding.message, found.names),
         blocked_by=found.prefix + root if root else None,
         error_over_bound=finding.worst,
         case_errors=packed(errors, len(found.cases)) if errors else "",
         cause=alone if failed else None,
-        counterexample=found.counterexamples.get(prop.id),
+        counterexample=None if shown is None else named_counterexample(shown, found.names),
     )
 
 
@@ -262,23 +269,37 @@ def _failure(state: Status, examined: Sequence[PartFindings]) -> str:
     # A number that is wrong outweighs one that is inaccurate.
     each, root = min(failed, key=lambda pair: not _is_wrong(pair[1]))
     place = "" if each.main else f"{each.part.title}: "
+    return place + _said(state, each, root)
+
+
+def _said(state: Status, each: PartFindings, root: Finding) -> str:
+    """Say of one part what is wrong, in its own names."""
+
+    def sentence(text: str) -> str:
+        return _sentence(named(text, each.names), each.names.values())
+
+    message = named(root.message, each.names)
     if root.failing is not None and root.failing.error is not None:
-        return f"{place}{_sentence(root.message)}"
+        return sentence(root.message)
     if state is Status.UNSTABLE:
-        why = each.causes[0].title if len(each.causes) == 1 else root.message
-        return f"{place}Right, but it loses accuracy: {why}."
+        why = named(each.causes[0].title, each.names) if len(each.causes) == 1 else message
+        return f"Right, but it loses accuracy: {why}."
     if len(each.causes) == 1:
-        return f"{place}{_sentence(each.causes[0].title)}"
+        (cause,) = each.causes
+        numbers = ", ".join(str(line.number) for line in cause.lines)
+        where = f" (line {numbers})" if len(cause.lines) == 1 else f" (lines {numbers})"
+        return sentence(cause.title + (where if cause.lines else ""))
     if each.causes:
-        titles = "; or ".join(cause.title for cause in each.causes[:3])
-        return f"{place}Either of these explains it: {titles}."
+        titles = "; or ".join(named(cause.title, each.names) for cause in each.causes[:3])
+        return f"Either of these explains it: {titles}."
     where = f"Only for {KNOWN[root.only].words}: here" if root.only else "Here"
-    return f"{place}{_sentence(root.property.finding)} {where} {root.message}."
+    return f"{sentence(root.property.finding)} {where} {message}."
 
 
-def _sentence(title: str) -> str:
+def _sentence(title: str, names: Collection[str] = ()) -> str:
     """Make a sentence of a clause; one that begins with a symbol keeps it as it is."""
-    name = "_" in title.partition(" ")[0]  # an identifier stays as it is written
+    first = title.partition(" ")[0].partition("[")[0]
+    name = "_" in first or first in names  # an identifier stays as it is written
     if not name and title[:2].isascii() and (title[:2].isalpha() or title[:2] == "a "):
         title = title[0].upper() + title[1:]
     return title if title.endswith(".") else title + "."

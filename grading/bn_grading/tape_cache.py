@@ -200,7 +200,6 @@ def made_by() -> str:
     return hashlib.sha256(repr((beneath, *packages)).encode()).hexdigest()
 
 
-@lru_cache(maxsize=8)
 def digest_of(package: ModuleType) -> str:
     """Return a digest of a package's sources."""
     root, sha = Path(package.__file__ or "").parent, hashlib.sha256()

@@ -351,6 +351,8 @@ class SubmissionResult(Record):
     """The start of what the submission printed."""
     optional: bool = False
     """Whether nothing but optional parts is wrong."""
+    names: dict[str, dict[str, Text]] = Field(default_factory=dict)
+    """By part: what its file calls our symbols, as messages do; equations keep the symbols."""
     notes: tuple[Text, ...] = ()
     """What is no mistake and worth knowing: old names that had to be supplied."""
 

@@ -66,13 +66,13 @@ class Edit:
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
 VECTORS = (
     "gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse",
-    "last_mean", "last_var",
+    "last_mean", "last_var", "dgamma", "dbeta", "dsqrt",
 )  # fmt: skip
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ROWS, (*ROWS, *VECTORS)),
     **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps")),
-    **dict.fromkeys(SCALARS, SCALARS),
+    **dict.fromkeys(SCALARS, (*SCALARS, *VECTORS, *ROWS)),
 }
 """What may stand in a symbol's place: what has its shape, and, further down, what broadcasts."""
 _EXPONENTS = tuple(Fraction(k, 2) for k in (-6, -4, -3, -2, -1, 1, 2, 3, 4))
@@ -209,6 +209,8 @@ def _raised_otherwise(part: Power) -> Iterator[tuple[str, Tree]]:
     for exponent in _EXPONENTS:
         if exponent != part.exponent:
             yield "another power", power(part.base, exponent)
+    once = multiply(number(abs(part.exponent)), part.base)
+    yield "times, not to the power", power(once, 1 if part.exponent > 0 else -1)
     if part.exponent.denominator == 2:
         whole = power(part.base, part.exponent.numerator)
         yield "precedence", multiply(number("1/2"), whole)

@@ -63,6 +63,9 @@ NAMES: Mapping[str, str] = {
     "inverse": r"\frac{1}{\sqrt{\sigma_B^2+\epsilon}}",
     "dcentred": r"\frac{\partial Div}{\partial(z_i-\mu_B)}",
     "out": r"\hat z_i",
+    "dgamma": r"\frac{\partial Div}{\partial\gamma}",
+    "dbeta": r"\frac{\partial Div}{\partial\beta}",
+    "dsqrt": r"\frac{\partial Div}{\partial\sqrt{\sigma_B^2+\epsilon}}",
 }
 """Each quantity's LaTeX, as the notes write it."""
 
@@ -143,13 +146,21 @@ def _chain() -> dict[str, Tree]:
     }
 
 
+def _whole_chain() -> dict[str, Tree]:
+    """Return the lecture's three routes, with the term of dmean that vanishes."""
+    vanishing = multiply(number(-2), dvar, over(total(centred), n))
+    whole = _chain()
+    return {**whole, "dmean": add(whole["dmean"], vanishing)}
+
+
 def _closed_in_u() -> dict[str, Tree]:
     inner = add(multiply(n, du), minus(total(du)), minus(multiply(u, total(multiply(du, u)))))
     return {"du": multiply(gamma, g), RESULT: over(inner, n, s)}
 
 
 def _closed_in_g() -> dict[str, Tree]:
-    inner = add(multiply(n, g), minus(total(g)), minus(multiply(u, total(multiply(g, u)))))
+    dgamma, dbeta = symbol("dgamma"), symbol("dbeta")
+    inner = add(multiply(n, g), minus(dbeta), minus(multiply(u, dgamma)))
     return {RESULT: multiply(over(gamma, n, s), inner)}
 
 
@@ -163,33 +174,35 @@ def _graph() -> dict[str, Tree]:
     return {
         "du": multiply(gamma, g),
         "inverse": power(s, -1),
-        "dvar": multiply(HALF, power(s, -1), minus(power(s, -2)), total(multiply(du, centred))),
+        "dsqrt": minus(multiply(power(s, -2), total(multiply(du, centred)))),
+        "dvar": multiply(HALF, power(s, -1), symbol("dsqrt")),
         "dcentred": add(multiply(du, inverse), over(multiply(TWO, centred, dvar), n)),
         "dmean": minus(total(dcentred)),
         RESULT: add(dcentred, over(dmu, n)),
     }
 
 
-def _running(name: str, old: Tree, new: Tree) -> dict[str, Tree]:
-    needed = STATISTICS if name == "var" else {"mean": STATISTICS["mean"]}
+def _running(old: Tree, new: Tree) -> dict[str, Tree]:
     rest = add(number(1), minus(keep))
-    return {**needed, RESULT: add(multiply(keep, old), multiply(rest, new))}
+    return {**FORWARD, RESULT: add(multiply(keep, old), multiply(rest, new))}
 
 
 @cache
 def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]:
     """Return the right forms of one observable; the first is the lecture's."""
     if observable == "dz":
-        makers = (_chain, _closed_in_u, _closed_in_g, _means, _graph)
-        return tuple(Program({**FORWARD, "out": AFFINE, **make()}) for make in makers)
+        makers = (_chain, _closed_in_u, _closed_in_g, _means, _graph, _whole_chain)
+        gradients = {"dbeta": total(g), "dgamma": total(multiply(g, u))}
+        known = {**FORWARD, "out": AFFINE, **gradients}
+        return tuple(Program({**known, **make()}) for make in makers)
     unbiased = convention.running_variance == "unbiased"
     new_var = over(multiply(n, var), symbol("less_one")) if unbiased else var
     weighted = total(multiply(g, u))
     one: Mapping[Observable, Mapping[str, Tree]] = {
         "out": {**FORWARD, RESULT: AFFINE},
         "inferred": {**STATISTICS, **AT_INFERENCE, RESULT: AFFINE},
-        "running_mean": _running("mean", old_mean, mu),
-        "running_var": _running("var", old_var, new_var),
+        "running_mean": _running(old_mean, mu),
+        "running_var": _running(old_var, new_var),
         "dgamma": {**FORWARD, "out": AFFINE, RESULT: weighted},
         "dbeta": {RESULT: total(g)},
         "inferred_dz": {**AT_INFERENCE, RESULT: over(multiply(gamma, g), s)},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal, Self, get_args
 
+from bn_properties import naming
 from bn_properties.protocol import Capability
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -120,6 +121,11 @@ class ClassInterface(Table):
         }
         return frozenset(name for name, refused in optional.items() if refused)
 
+    @property
+    def called(self) -> Mapping[naming.Role, Names]:
+        """Its attributes' names."""
+        return {role: names for role, names in self.attributes.items()}
+
 
 class FunctionInterface(Table):
     """A forward and a backward function with a dictionary of settings."""
@@ -158,3 +164,12 @@ class FunctionInterface(Table):
     def may_refuse(self) -> frozenset[Capability]:
         """Nothing: what it offers, it asks for."""
         return frozenset()
+
+    @property
+    def called(self) -> Mapping[naming.Role, Names]:
+        """The keys of the settings that a message is about."""
+        keys: dict[naming.Role, Names] = {}
+        for key, setting in self.settings.items():
+            if setting != "momentum":
+                keys[setting] = (key,)
+        return keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.cases.traits import TraitName
 from bn_properties.catalogue import BY_ID, FAMILIES, PROPERTIES
+from bn_properties.naming import Role
 from bn_properties.property import Property
 from bn_properties.protocol import Refusable
 from pydantic import Field, ValidationError, model_validator
@@ -54,6 +56,19 @@ class Part(Table):
     feature), `momentum_ends` (a momentum that keeps all or nothing), `other_eps` (than its own),
     `unusual_eps` (of 1 and above, or below 1e-8)."""
     interface: ClassInterface | FunctionInterface = Field(discriminator="kind")
+    called: dict[Role, tuple[str, ...]] = Field(default_factory=dict)
+    """What its students call the quantities, for messages: `dz = ["dx"]`. The first that a file
+    has counts; what has an attribute is called like it."""
+
+    def names_in(self, source: str) -> dict[Role, str]:
+        """Return what a file calls the quantities, as far as the course knows its names."""
+        words = set(re.findall(r"\w+", source))
+        known: dict[Role, tuple[str, ...]] = {**self.interface.called, **self.called}
+        found = {
+            role: next((name for name in options if name in words), None)
+            for role, options in known.items()
+        }
+        return {role: name for role, name in found.items() if name is not None}
 
     @property
     def properties(self) -> tuple[Property, ...]:

@@ -78,6 +78,10 @@ def _report(submission: SubmissionResult) -> Iterator[RenderableType]:
         yield from _failure(failed[0].property)
     for cause in submission.causes[:1]:
         yield from _cause(cause)
+        called = next(iter(submission.names.values()), {})
+        if called:
+            said = ", ".join(f"{symbol} is your {name}" for symbol, name in called.items())
+            yield Text(f"In equations, {one_line(said)}.", style="dim")
     if submission.properties:
         yield _heading("Properties")
         yield from (_property(each, submission) for each in submission.properties)
@@ -147,6 +151,8 @@ def _cause(cause: Cause) -> Iterator[RenderableType]:
     table.add_column(overflow="fold")
     table.add_row(Text("It computes", style="dim"), Text(one_line(plain(cause.wrong))))
     table.add_row(Text("It should be", style="dim"), Text(one_line(plain(cause.right))))
+    for line in cause.lines:
+        table.add_row(Text(f"Line {line.number}", style="dim"), Text(one_line(line.code)))
     yield _indented(table)
     yield Text(f"Explains {cause.explained} of {cause.observed} observed outputs.", style="dim")
 

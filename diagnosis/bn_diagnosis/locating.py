@@ -22,6 +22,7 @@ from bn_oracle.conventions import Convention
 from bn_diagnosis.recovery.forms import FORWARD, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.recover import ORDER
+from bn_diagnosis.recovery.tables import Run
 from bn_diagnosis.recovery.trees import (
     Number,
     Product,
@@ -210,7 +211,20 @@ class Locator:
             return None
         if any(-each in whole for each in found.used) and _is_sign(formula):
             return None  # which of two lines has the wrong sign cannot be told
+        put_in = self._known(self._put_in(formula))
+        if any(each in put_in or -each in put_in for each in found.computed):
+            return None  # it may be the line before that computes what belongs elsewhere
         return _line(source, found.statement)
+
+    def _put_in(self, formula: Formula) -> list[Array]:
+        """Return what slips put in, other than another quantity that is there."""
+        run = Run(formula.base, self._symbols)
+        found = list[Array]()
+        for each in formula.edits:
+            if not each.everywhere and each.rule != "another quantity":
+                with contextlib.suppress(ValueError, KeyError):
+                    found.append(run.new(each))
+        return found
 
     def _constants(self, formula: Formula) -> frozenset[float]:
         """Return the numbers that stand throughout a formula in another one's place, and are no
@@ -242,21 +256,36 @@ class _Computed(NamedTuple):
     statement: ast.stmt
     value: Array
     used: tuple[Array, ...]
+    computed: tuple[Array, ...]
+    """Those of them that another statement has computed."""
 
 
 def _computed(trace: Iterable[Assigned], statements: Mapping[int, ast.stmt]) -> Iterator[_Computed]:
-    latest: dict[tuple[int | None, str], Array] = {}
+    latest: dict[tuple[int | None, str], tuple[Array, bool]] = {}
     for each in trace:
-        if each.line in statements:
-            statement = statements[each.line]
-            yield _Computed(statement, each.value, tuple(_used(statement, each, latest)))
-        latest[None if "." in each.name else each.frame, each.name] = each.value
+        statement = statements.get(each.line)
+        if statement is not None:
+            used = _used(statement, each, latest)
+            values = (value for value, _ in used)
+            yield _Computed(
+                statement, each.value, tuple(values), tuple(value for value, own in used if own)
+            )
+        own = statement is not None and not _renames(statement)
+        latest[None if "." in each.name else each.frame, each.name] = each.value, own
+
+
+def _renames(statement: ast.stmt) -> bool:
+    """Whether a statement computes nothing: `self.x = x`, `a, b = cache`."""
+    value = getattr(statement, "value", None)
+    return isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.Tuple)
 
 
 def _used(
-    statement: ast.stmt, of: Assigned, latest: Mapping[tuple[int | None, str], Array]
-) -> list[Array]:
-    """Return the arrays that a statement reads."""
+    statement: ast.stmt,
+    of: Assigned,
+    latest: Mapping[tuple[int | None, str], tuple[Array, bool]],
+) -> list[tuple[Array, bool]]:
+    """Return the arrays that a statement reads, and whether another one has computed each."""
     names = {
         ast.unparse(node)
         for node in ast.walk(statement)
@@ -268,7 +297,7 @@ def _used(
     found = (
         latest.get((None, name)) if "." in name else latest.get((of.frame, name)) for name in names
     )
-    return [each for each in found if each is not None and each.size > 1]
+    return [each for each in found if each is not None and each[0].size > 1]
 
 
 def _statements(source: str) -> dict[int, ast.stmt]:

@@ -83,6 +83,15 @@ def test_a_class_that_derives_from_something_is_no_frameworks_without_its_import
     assert recognise(derived, (TORCH,)) is None
 
 
+@pytest.mark.parametrize("made", ["Norm", "Norm[1]", "make(Norm, 1)"])
+def test_what_is_made_of_a_frameworks_class_is_the_frameworks(made: str) -> None:
+    source = f"import torch\nclass Norm(torch.nn.Module): pass\nBatchNorm1d = {made}\n"
+    assert TORCH is recognise(submitted(bn=source), KNOWN)
+    assert CMU is recognise(
+        submitted(bn=f"import torch\nclass Norm: pass\nBatchNorm1d = {made}\n"), KNOWN
+    )
+
+
 def test_an_installed_module_is_a_frameworks() -> None:
     assert TORCH is recognise(submitted(module="torch.nn", wanted="BatchNorm1d"), KNOWN)
     assert recognise(submitted(module="torch.nn"), (CMU, CS231N)) is None

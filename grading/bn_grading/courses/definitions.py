@@ -15,7 +15,9 @@ class Definitions:
     defined: frozenset[str]
     imported: frozenset[str]
     derived: frozenset[str] = frozenset()
-    """Classes with a base other than object."""
+    """Classes with a base other than object, and what is made of some: other names for them, and,
+    where one of them is a framework's module, what an expression gives.
+    """
     parsed: bool = True
     """Whether the file is Python at all."""
 
@@ -40,6 +42,7 @@ def definitions(source: str) -> Definitions:
     defined: set[str] = set()
     imported: set[str] = set()
     derived: set[str] = set()
+    modules = any("Module" in ast.unparse(base) for each in body for base in _bases(each))
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             defined.add(node.name)
@@ -48,12 +51,21 @@ def definitions(source: str) -> Definitions:
             ):
                 derived.add(node.name)
         elif isinstance(node, ast.Assign):
-            defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            defined |= names
+            value = node.value
+            made = modules and isinstance(value, ast.Call | ast.Subscript)
+            if made or (isinstance(value, ast.Name) and value.id in derived):
+                derived |= names
         elif isinstance(node, ast.Import):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.partition(".")[0])
     return Definitions(frozenset(defined), frozenset(imported), frozenset(derived))
+
+
+def _bases(node: ast.stmt) -> list[ast.expr]:
+    return node.bases if isinstance(node, ast.ClassDef) else []
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

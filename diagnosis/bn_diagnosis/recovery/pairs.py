@@ -13,20 +13,39 @@ import numpy as np
 from bn_oracle.arrays import Array
 from numpy.typing import NDArray
 
-from bn_diagnosis.recovery.edits import Edit, edits
+from bn_diagnosis.recovery.edits import SCALARS, Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
 from bn_diagnosis.recovery.tables import Index, Run, projecting
-from bn_diagnosis.recovery.trees import Path, Values, mentioned
+from bn_diagnosis.recovery.trees import Path, Symbol, Values, mentioned
 
-UNLIKELY = ("extra factor", "extra term", "extra power", "taken into the brackets")
+UNLIKELY = (
+    "extra factor",
+    "extra term",
+    "extra power",
+    "taken into the brackets",
+    "times, not to the power",
+)
 """Slips that are not looked for beside another one."""
+RARE = ("old_mean", "old_var", "beta", "out")
+"""Quantities that are not looked for in another one's place beside a second slip."""
 Numbers = NDArray[np.int16]
 
 
 def likely(program: Program, symbols: Sequence[str]) -> tuple[Edit, ...]:
     """Return the edits of one place that may come in pairs."""
-    made = edits(program, symbols)
-    return tuple(each for each in made if not each.everywhere and each.rule not in UNLIKELY)
+    return tuple(each for each in edits(program, symbols) if _is_likely(each))
+
+
+def _is_likely(edit: Edit) -> bool:
+    """Whether an edit is looked for beside another one: it is no insertion, puts no array where a
+    number belongs, nor what is seldom mistaken.
+    """
+    if edit.everywhere or edit.rule in UNLIKELY:
+        return False
+    if edit.rule != "another quantity":
+        return True
+    new, old = (each.name if isinstance(each, Symbol) else "" for each in (edit.new, edit.old))
+    return new not in RARE and (old not in SCALARS or new in SCALARS)
 
 
 class _Place:

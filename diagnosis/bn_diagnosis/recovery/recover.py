@@ -49,6 +49,8 @@ ORDER: tuple[Observable, ...] = (
     "inferred_dz",
 )
 """What is explained first: the forward, whose slips reach into the backward."""
+FOR_TWO = 5
+"""How many of the right forms are looked at where there may be two slips in one."""
 MOST_TABLES = 64
 """How many tables are kept; each has some hundred thousand numbers."""
 _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
@@ -115,8 +117,8 @@ class Recovery:
         if slips == 1 or _nearly(value, self.right(observable)):
             return None
         return (
-            self._pair(observable, right, value)
-            or self._apart(observable, right, value)
+            self._pair(observable, right[:FOR_TWO], value)
+            or self._apart(observable, right[:FOR_TWO], value)
             or self._spread(observable, right, value)
         )
 

@@ -38,7 +38,7 @@ T = TypeVar("T")
 FOLDER = "BNORACLE_CACHE_DIR"
 """The environment variable that names another folder; empty, nothing is kept on disk."""
 SUFFIX = ".tape"
-MOST = 256 << 20
+MOST = 512 << 20
 """Bytes: when a new file would go past it, those go that have not been used for longest."""
 USED = 3600.0
 """Seconds: how exactly it is known when a file was used last."""

@@ -49,10 +49,10 @@ class Formula:
         Raises:
             KeyError, ValueError: they do not fit.
         """
-        if self.differentiates is None:
-            return Run(self.program, symbols).result
-        tree = self.program.tree()
-        found = gradients(tree, Values(symbols), symbols["g"])
+        with np.errstate(all="ignore"):
+            if self.differentiates is None:
+                return Run(self.program, symbols).result
+            found = gradients(self.program.tree(), Values(symbols), symbols["g"])
         return found.get(self.differentiates, np.zeros_like(symbols[self.differentiates]))
 
 

@@ -28,6 +28,8 @@ UNLIKELY = (
 """Slips that are not looked for beside another one."""
 RARE = ("old_mean", "old_var", "beta", "out")
 """Quantities that are not looked for in another one's place beside a second slip."""
+HUGE = 1e6
+"""By how much a value may be larger than the right one."""
 Numbers = NDArray[np.int16]
 
 
@@ -66,11 +68,11 @@ def pairs(
     `weights` are those of the projection, where they are not `tables.projecting`'s.
     """
     made = likely(program, tuple(symbols))
-    run = Run(program, symbols)
-    places = _places(run, made)
     found: list[tuple[Array, Numbers, Numbers]] = []
     weights = projecting(int(np.prod(shape))) if weights is None else weights
     with np.errstate(all="ignore"):
+        run = Run(program, symbols)
+        places = _places(run, made)
         for number, one in enumerate(places):
             for other in places[number + 1 :]:
                 if _apart(one, other):
@@ -131,7 +133,9 @@ def _both(
     projected = (
         np.broadcast_to(result, (rows, columns, *shape)).reshape(rows, columns, -1) @ weights
     )
-    a, b = np.nonzero(np.isfinite(projected))
+    # What is a million times too large divides by something that is zero but for rounding.
+    most = HUGE * np.abs(run.result).max() * np.abs(weights).sum()
+    a, b = np.nonzero(np.abs(projected) <= most)
     numbers = np.array(one.numbers, np.int16), np.array(other.numbers, np.int16)
     return projected[a, b], numbers[0][a], numbers[1][b]
 

@@ -118,9 +118,10 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
     """Return the table of a program; edits whose value is not finite, or of no fitting shape, are
     left out, and so are those that give what the program gives.
     """
-    run, made = Run(program, symbols), tuple(edits(program, tuple(symbols)))
+    made = tuple(edits(program, tuple(symbols)))
     values = np.full((len(made), *shape), np.nan)
     with np.errstate(all="ignore"):
+        run = Run(program, symbols)
         for (binding, path, _), numbers in _alike(run, made).items():
             stacked = np.stack([run.new(made[each]) for each in numbers])
             with contextlib.suppress(ValueError):

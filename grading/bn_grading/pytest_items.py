@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, Phase, example, given, seed, settings, targe
 from bn_grading.case_bank import DEFAULT_EXAMPLES, CaseBank
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import Part, built_in, find
-from bn_grading.examination import CannotExamine, Examination, PartExamination
+from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.paths import single
+from bn_grading.part_examination import PartExamination
 from bn_grading.subject.session import CannotLoad
 
 SEARCH_EXAMPLES = 500

@@ -15,7 +15,7 @@ from bn_properties.property import Property
 from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
 from bn_grading.courses.model import Course, Part
-from bn_grading.examination import PartFindings
+from bn_grading.part_examination import PartFindings
 
 STABILITY = "stability"
 """The family whose failures alone make a submission unstable, not incorrect."""

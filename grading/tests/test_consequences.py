@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bn_diagnosis.diagnosis import Explanation
-from bn_grading.examination import consequences
+from bn_grading.part_examination import consequences
 from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.cases.case import Case
 from bn_properties.cases.draw import draw_cases

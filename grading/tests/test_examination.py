@@ -10,7 +10,7 @@ from bn_diagnosis.diagnosis import Diagnosis, Explanation
 from bn_diagnosis.formulas import Step
 from bn_diagnosis.reference import reference_subject
 from bn_grading.courses.model import built_in
-from bn_grading.examination import PartExamination, PartFindings
+from bn_grading.part_examination import PartExamination, PartFindings
 from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID

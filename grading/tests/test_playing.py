@@ -12,8 +12,9 @@ import pytest
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import Limits, built_in
-from bn_grading.examination import Examination, PartExamination
+from bn_grading.examination import Examination
 from bn_grading.intake.paths import single
+from bn_grading.part_examination import PartExamination
 from bn_grading.subject.playing import Prepared
 from bn_grading.subject.session import SEARCHED
 from bn_properties.calls import Train

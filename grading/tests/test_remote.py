@@ -12,7 +12,8 @@ from bn_grading.courses.model import built_in
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import Refused, Script, Session
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
-from bn_properties.calls import Call, Infer, OtherLayer, Population, SetParameters, Train
+from bn_properties.call import Call
+from bn_properties.calls import Infer, OtherLayer, Population, SetParameters, Train
 from bn_properties.protocol import AnyArray, Setup, SubjectError
 from bn_properties.scenario import Response, Scenario
 from bn_worker import wire

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bn_grading.courses.interfaces import RUNTIMES
+from bn_properties.call import Call
 from bn_properties.calls import (
     AddUp,
     Backward,
-    Call,
     Descend,
     Infer,
     LookAgain,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from bn_grading.courses.model import Course, Part, built_in
-from bn_grading.examination import PartFindings
+from bn_grading.part_examination import PartFindings
 from bn_grading.scoring import properties, score
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding

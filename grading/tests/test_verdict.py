@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from bn_grading.courses.model import Part, built_in
-from bn_grading.examination import PartFindings
+from bn_grading.part_examination import PartFindings
 from bn_grading.scoring import score, status, summary
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import BY_ID, PROPERTIES

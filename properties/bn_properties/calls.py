@@ -7,95 +7,32 @@ distinguishes them, but for the properties that put them into scenarios.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
+from bn_properties.call import (
+    Call,
+    Operation,
+    Told,
+    Values,
+    backward,
+    differentiated,
+    forward,
+    told_backward,
+)
 from bn_properties.protocol import (
     FORWARD,
     GRADIENTS,
     POPULATION,
     SYMBOLS,
     AnyArray,
-    Gradient,
     Layer,
     Layout,
     Moment,
     Quantity,
     Statistics,
-    SubjectError,
-    T,
 )
-
-Values = Mapping[Quantity, T | SubjectError]
-"""What an operation gave: each quantity, or why it is missing."""
-
-EARLIER = "what an earlier call was given"
-"""How an edit of an array of the caller's is told when another call has made it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """One method of a layer, with its arguments."""
-
-    name: str
-    """The method's name, and the message's."""
-    run: Callable[[Layer[Any], Mapping[str, AnyArray]], Values[Any]]
-    """Call the method with the arrays, by name, and name what it gives."""
-    gives: tuple[Quantity, ...] = ()
-    arrays: Mapping[str, AnyArray] = field(default_factory=dict)
-    options: Mapping[str, bool | str | int | float] = field(default_factory=dict)
-    like: tuple[int, ...] = ()
-    """The shape of the batch that the results belong to."""
-    lends: str = ""
-    """How an edit of the arrays is told; empty where the layer may keep them."""
-    essential: Quantity | None = None
-    """What must be given for the scenario to go on."""
-    goes_on: bool = False
-    """Whether a layer that raises here is asked what follows, all the same."""
-
-
-class Told(NamedTuple):
-    """A call as a counterexample shows it: its name, what went in, which quantities came out."""
-
-    name: str
-    inputs: Mapping[str, AnyArray]
-    gives: tuple[Quantity, ...] = ()
-    intermediates: bool = False
-    """Whether the oracle's mean, variance, s and u are shown beside it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Call(ABC):
-    """One step of a scenario."""
-
-    effect: ClassVar[Literal["none", "trains", "differentiates"]] = "none"
-    """What it does with the forward pass that a backward belongs to."""
-    of_batches: ClassVar[tuple[str, ...]] = ()
-    """The fields that hold a batch, or several, or None."""
-
-    @abstractmethod
-    def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
-        """Return its operations; `before` and `after` are the scenario's other calls."""
-
-    @abstractmethod
-    def told(self) -> tuple[Told, ...]:
-        """Return how it is told, in the order of what happens."""
-
-    def with_batches(self, change: Callable[[AnyArray], AnyArray]) -> Self:
-        """Return the same call with `change` applied to every batch in it."""
-        changed: dict[str, Any] = {}
-        for name in self.of_batches:
-            value = getattr(self, name)
-            if isinstance(value, tuple):
-                changed[name] = tuple(change(batch) for batch in value)
-            elif value is not None:
-                changed[name] = change(value)
-        return replace(self, **changed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +56,7 @@ class Train(Call):
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward, which is told whether a backward will follow, and the backward."""
-        follows = self.grad is not None or _differentiated(after)
+        follows = self.grad is not None or differentiated(after)
         options = {
             "layout": self.layout if self.layout != "C" else "",
             "overwritten": self.overwritten,
@@ -127,8 +64,8 @@ class Train(Call):
             "times": self.times if self.times > 1 else 0,
         }
         given = {name: value for name, value in options.items() if value}
-        forward = _forward("train", self.x, follows, given, self.before)
-        return (forward, *_backward("backward", self.grad, given))
+        asked = forward("train", self.x, follows, given, self.before)
+        return (asked, *backward("backward", self.grad, given))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
@@ -140,10 +77,10 @@ class Train(Call):
             return (
                 Told("train", {"z": self.before}),
                 refilled,
-                *_told_backward("backward", self.grad),
+                *told_backward("backward", self.grad),
             )
         over = (Told("write into the output", {}),) if self.overwritten else ()
-        return (train, *over, *_told_backward("backward", self.grad, frozen=self.frozen))
+        return (train, *over, *told_backward("backward", self.grad, frozen=self.frozen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,17 +98,17 @@ class Infer(Call):
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the forward and the backward."""
         options = {"layout": self.layout} if self.layout != "C" else {}
-        forward = _forward("infer", self.x, self.grad is not None, options, self.before)
-        return (forward, *_backward("infer_backward", self.grad, options))
+        asked = forward("infer", self.x, self.grad is not None, options, self.before)
+        return (asked, *backward("infer_backward", self.grad, options))
 
     def told(self) -> tuple[Told, ...]:
         """Return the forward and the backward."""
         how = "" if self.layout == "C" else f" ({self.layout} in memory)"
-        backward = _told_backward("backward in inference mode", self.grad)
+        followed = told_backward("backward in inference mode", self.grad)
         if self.before is not None:
             refilled = Told("refill the same array, and infer", {"z": self.x}, FORWARD)
-            return (Told("infer", {"z": self.before}), refilled, *backward)
-        return (Told(f"infer{how}", {"z": self.x}, FORWARD), *backward)
+            return (Told("infer", {"z": self.before}), refilled, *followed)
+        return (Told(f"infer{how}", {"z": self.x}, FORWARD), *followed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +121,11 @@ class Backward(Call):
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
         """Return the one operation."""
-        return _backward("backward", self.grad)
+        return backward("backward", self.grad)
 
     def told(self) -> tuple[Told, ...]:
         """Return it."""
-        return _told_backward("backward", self.grad)
+        return told_backward("backward", self.grad)
 
 
 @dataclass(frozen=True, eq=False)
@@ -407,63 +344,3 @@ class Population(Call):
 
     def _named(self) -> dict[str, AnyArray]:
         return {f"batch {number}": batch for number, batch in enumerate(self.batches, 1)}
-
-
-def _differentiated(after: Sequence[Call]) -> bool:
-    """Whether a backward comes before another training forward."""
-    effects = [call.effect for call in after if call.effect != "none"]
-    return effects[:1] == ["differentiates"]
-
-
-def _forward(
-    name: Literal["train", "infer"],
-    x: AnyArray,
-    differentiable: bool,
-    options: Mapping[str, bool | str | int] = MappingProxyType({}),
-    before: AnyArray | None = None,
-) -> Operation:
-    def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
-        x = given["x"]
-        if "before" in given:
-            x = given["before"].copy()
-            getattr(layer, name)(x)
-            x[...] = given["x"]
-        for _ in range(int(options.get("times", 1))):
-            out = getattr(layer, name)(x)
-        if options.get("overwritten") and isinstance(out, np.ndarray):
-            out, returned = out.copy(), out
-            returned[...] = 0
-        try:
-            running: Statistics[Any] = layer.statistics()
-        except SubjectError as error:
-            running = Statistics(error, error)
-        return {"out": out, "running_mean": running.mean, "running_var": running.var}
-
-    asked = {**options, "differentiable": True} if differentiable else dict(options)
-    arrays = {"x": x} if before is None else {"x": x, "before": before}
-    return Operation(name, run, FORWARD, arrays, asked, x.shape, "input", essential="out")
-
-
-def _backward(
-    name: Literal["backward", "infer_backward"],
-    grad: AnyArray | None,
-    options: Mapping[str, bool | str | int] = MappingProxyType({}),
-) -> tuple[Operation, ...]:
-    if grad is None:
-        return ()
-    gives = GRADIENTS[1:] if options.get("frozen") else GRADIENTS
-
-    def run(layer: Layer[Any], given: Mapping[str, AnyArray]) -> Values[Any]:
-        gradient: Gradient[Any] = getattr(layer, name)(given["grad"])
-        found: Values[Any]
-        found = {"dz": gradient.dz, "dgamma": gradient.dgamma, "dbeta": gradient.dbeta}
-        return {quantity: found[quantity] for quantity in gives}
-
-    arrays, lends = {"grad": grad}, "upstream gradient"
-    asked = {key: value for key, value in options.items() if key in ("layout", "frozen")}
-    return (Operation(name, run, gives, arrays, asked, grad.shape, lends, goes_on=True),)
-
-
-def _told_backward(name: str, grad: AnyArray | None, *, frozen: bool = False) -> tuple[Told, ...]:
-    gives = GRADIENTS[1:] if frozen else GRADIENTS
-    return () if grad is None else (Told(name, {"G": grad}, gives),)

@@ -8,7 +8,7 @@ import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
-from bn_properties.calls import Told
+from bn_properties.call import Told
 from bn_properties.checking import Failing, Judgement
 from bn_properties.expectation import Expected
 from bn_properties.property import Check

@@ -19,7 +19,7 @@ from bn_oracle.inference import infer, infer_backward
 from bn_oracle.population import merge, moments, unbiased_variance
 from bn_oracle.running import batch_variance, cumulative_decay, update
 
-from bn_properties.calls import Operation
+from bn_properties.call import Operation
 from bn_properties.expectation import Expectation, Expected, Trained, Wider, unchanged
 from bn_properties.protocol import (
     AnyArray,

@@ -16,7 +16,7 @@ from typing import Generic, Protocol
 import numpy as np
 from bn_oracle.conventions import Convention
 
-from bn_properties.calls import EARLIER, Call, Operation, Values
+from bn_properties.call import EARLIER, Call, Operation, Values
 from bn_properties.protocol import (
     CAPABILITIES,
     SHAPED_LIKE_THE_BATCH,

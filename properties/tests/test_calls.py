@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bn_properties.call import Call, Operation
 from bn_properties.calls import (
     AddUp,
     Backward,
-    Call,
     Infer,
     LookAgain,
-    Operation,
     OtherLayer,
     Population,
     SetParameters,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
-from bn_properties.calls import Backward, Call, Infer, OtherLayer, Population, SetParameters, Train
+from bn_properties.call import Call
+from bn_properties.calls import Backward, Infer, OtherLayer, Population, SetParameters, Train
 from bn_properties.cases.case import Case
 from bn_properties.checking import Failing, judge
 from bn_properties.counterexample import write

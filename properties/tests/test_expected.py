@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bn_oracle.conventions import CMU_HW1P1, CONVENTIONS, TORCH, Convention
+from bn_properties.call import Call
 from bn_properties.calls import (
     Backward,
-    Call,
     Infer,
     LookAgain,
     OtherLayer,

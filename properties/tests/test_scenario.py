@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from bn_properties.calls import (
-    Backward,
-    Call,
-    Infer,
-    LookAgain,
-    Operation,
-    Population,
-    SetParameters,
-    Train,
-)
+from bn_properties.call import Call, Operation
+from bn_properties.calls import Backward, Infer, LookAgain, Population, SetParameters, Train
 from bn_properties.protocol import (
     FORWARD,
     GRADIENTS,

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from bn_oracle.arrays import Array
-from bn_properties.calls import Call, Infer, Train
+from bn_properties.call import Call
+from bn_properties.calls import Infer, Train
 from bn_properties.cases.case import splitmix
 from bn_properties.protocol import AnyArray, Quantity, Setup, SubjectError
 from bn_properties.scenario import Response, Scenario

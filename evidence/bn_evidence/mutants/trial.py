@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
-from bn_grading.examination import Examination, PartExamination
+from bn_grading.examination import Examination
 from bn_grading.intake.submission import Submission
+from bn_grading.part_examination import PartExamination
 from bn_grading.subject.session import CannotLoad
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import PROPERTIES

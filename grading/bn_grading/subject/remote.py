@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from bn_oracle.conventions import Convention
-from bn_properties.calls import EARLIER, Operation, Values
+from bn_properties.call import EARLIER, Operation, Values
 from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
 from bn_properties.scenario import (
     Reply,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bn_properties.calls import EARLIER, Infer, Population, Train
+from bn_properties.call import EARLIER
+from bn_properties.calls import Infer, Population, Train
 from bn_properties.cases.case import Case, per_case
 from bn_properties.property import Ask, Check, compare, no_edits, states, widen
 from bn_properties.protocol import POPULATION, STATISTICS, SYMBOLS

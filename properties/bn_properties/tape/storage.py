@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bn_properties import calls
+from bn_properties.call import Call
 from bn_properties.cases.case import Case
 from bn_properties.protocol import Setup
 from bn_properties.scenario import Scenario
@@ -32,7 +33,7 @@ _NODES = (traced.Applied, traced.Constant, traced.Observed, traced.Summed, trace
 _CALLS = (
     each
     for each in vars(calls).values()
-    if isinstance(each, type) and issubclass(each, calls.Call) and each is not calls.Call
+    if isinstance(each, type) and issubclass(each, Call) and each is not Call
 )
 _OBJECTS: Mapping[str, Any] = {
     each.__name__: each

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from bn_properties.calls import Operation
+from bn_properties.call import Operation
 from bn_properties.cases.case import Case
 from bn_properties.checking import asked_about
 from bn_properties.expectation import Expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def fixtures_folder() -> Path:
     """The sample submissions."""
     return ROOT / "fixtures"
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_in_silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which the grader has logged a failure of its own."""
+    yield
+    for when in ("setup", "call"):
+        failures = [each.getMessage() for each in caplog.get_records(when) if each.exc_info]  # type: ignore[arg-type]
+        assert not failures, failures

@@ -21,7 +21,7 @@ from bn_properties.transcript import Oracle
 
 from bn_diagnosis import instability
 from bn_diagnosis.candidates import Candidate, Candidates
-from bn_diagnosis.locating import Line
+from bn_diagnosis.following import Line
 from bn_diagnosis.matching import Expects, Observation, Observer
 from bn_diagnosis.recovered import Follow, Formulas
 from bn_diagnosis.recovery.tables import Keep, unkept

@@ -8,17 +8,17 @@ nothing can be said, and nothing is.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
+from bn_diagnosis.following import Assigned, Computed, Line, computed
+from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import FORWARD, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.recover import ORDER
@@ -28,6 +28,7 @@ from bn_diagnosis.recovery.trees import (
     Product,
     Reduction,
     Sum,
+    Symbol,
     Tree,
     Values,
     add,
@@ -44,7 +45,6 @@ from bn_diagnosis.recovery.trees import (
 
 CLOSE = 1e-8
 """As in `recovery.tables`: how far, relative to the largest, one formula's values lie apart."""
-_LONGEST = 120
 
 
 def _nodes() -> dict[str, Tree]:
@@ -72,45 +72,13 @@ NODES = (Program({**FORWARD, **_nodes()}),)
 """Right intermediate values that are in no form of their own."""
 
 
-class Assigned(Protocol):
-    """A value that a line gave a name to; see `bn_worker.tracing`."""
-
-    @property
-    def frame(self) -> int:
-        """Which call of which function."""
-        ...
-
-    @property
-    def line(self) -> int:
-        """The line; 0 for what was handed to the function."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What the value is called there."""
-        ...
-
-    @property
-    def value(self) -> Array:
-        """The value."""
-        ...
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a submission, and what stands there."""
-
-    number: int
-    code: str
-
-
 class _Known:
     """Values, found again in whatever order an array has them."""
 
     def __init__(self, values: Iterable[Array], batch: tuple[int, ...]) -> None:
         by_size: dict[int, list[Array]] = {}
         for value in values:
-            for laid in {value.shape, np.broadcast_shapes(value.shape, batch)}:
+            for laid in {value.shape, _spread(value.shape, batch)}:
                 flat = np.sort(np.broadcast_to(value, laid), axis=None)
                 if flat.size > 1 and np.isfinite(flat).all():
                     by_size.setdefault(flat.size, []).append(flat)
@@ -123,6 +91,14 @@ class _Known:
         flat = np.sort(value, axis=None)
         size = np.maximum(np.abs(known), np.abs(flat)).max(axis=1)
         return bool((np.abs(known - flat).max(axis=1) <= CLOSE * size).any())
+
+
+def _spread(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of something that is the same for all instances, had it one for each."""
+    fits = len(shape) == len(batch) and all(
+        has in (1, size) for has, size in zip(shape, batch, strict=True)
+    )
+    return batch if fits else shape
 
 
 class _Worth(NamedTuple):
@@ -179,52 +155,84 @@ class Locator:
         right = [program for each in ORDER for program in forms(each, convention)]
         self._right = _worth([*right, Program(FORWARD), *NODES], symbols)
         self._right.whole.extend(symbols.values())
+        self._numbers = frozenset(_numbers(symbols))
 
     def line(self, formula: Formula, trace: Sequence[Assigned], source: str) -> Line | None:
         """Return the line in which a formula with a slip goes wrong, if it can be told."""
+        everything = list(computed(trace, source))
+        constants = self._constants(formula)
+        for each in everything:
+            if each.value.size == 1 and float(each.value.reshape(())) in constants:
+                return each.line(source)
         base, slipped = (_worth([each], self._symbols) for each in (formula.base, formula.program))
         whole = self._known(self._right.whole, base.whole)
         right = self._known(self._right.whole, base.whole, self._right.some, base.some)
         wrong, partly = self._known(slipped.whole), self._known(slipped.some)
-        everything = list(_computed(trace, _statements(source)))
-        constants = self._constants(formula)
-        for each in everything:
-            if each.value.size == 1 and float(each.value.reshape(())) in constants:
-                return _line(source, each.statement)
-        computed = [each for each in everything if each.value.size > 1]
+        arrays = [each for each in everything if each.value.size > 1]
         found = next(
             (
                 each
-                for each in computed
+                for each in arrays
                 if (each.value in wrong and each.value not in whole)
                 or (each.value in partly and each.value not in right)
             ),
             None,
         )
         if found is None:
-            # What is left out of the result may leave what is right by itself.
-            result = self._known([formula.value(self._symbols)])
-            given = [each for each in computed if each.value in result]
-            named = [each for each in given if not isinstance(each.statement, ast.Return)]
-            found = next(reversed(named or given), None)
-        if found is None or not all(each in whole for each in found.used):
+            found = self._last(formula, arrays)
+        if found is None or not self._reads_right(found, formula, whole):
             return None
-        if any(-each in whole for each in found.used) and _is_sign(formula):
-            return None  # which of two lines has the wrong sign cannot be told
-        put_in = self._known(self._put_in(formula))
-        if any(each in put_in or -each in put_in for each in found.computed):
-            return None  # it may be the line before that computes what belongs elsewhere
-        return _line(source, found.statement)
+        return found.line(source)
 
-    def _put_in(self, formula: Formula) -> list[Array]:
-        """Return what slips put in, other than another quantity that is there."""
+    def _last(self, formula: Formula, arrays: Sequence[Computed]) -> Computed | None:
+        """Return what gives the result, where it is a part of what is right: some is left out."""
+        value = formula.value(self._symbols)
+        if value in self._known(self._symbols.values()):
+            return None  # nothing is computed: who knows where
+        result = self._known([value])
+        given = [each for each in arrays if each.value in result]
+        named = [each for each in given if not each.returns]
+        return next(reversed(named or given), None)
+
+    def _reads_right(self, found: Computed, formula: Formula, whole: _Known) -> bool:
+        """Whether all that a statement reads is right, and is what its name says, as far as that
+        can be told.
+        """
+        arrays = [each for each in found.read if each.value.size > 1]
+        numbers = [float(each.value.reshape(())) for each in found.read if each.value.size == 1]
+        if not all(each.value in whole for each in arrays):
+            return False
+        if not all(any(_same(each, one) for one in self._numbers) for each in numbers):
+            return False
+        if any(-each.value in whole for each in arrays) and _is_sign(formula):
+            return False  # which of two lines has the wrong sign cannot be told
+        present = self._known(found.present)
+        for edit in formula.edits:
+            put_in, instead_of = self._exchanged(formula, edit)
+            doubtful = [each for each in arrays if each.value in put_in or -each.value in put_in]
+            # Where the right one is nowhere, the line before may compute what belongs elsewhere.
+            swapped = edit.rule == "another quantity" and any(one in present for one in instead_of)
+            left_out = edit.rule in ("term left out", "factor left out")
+            if left_out and isinstance(edit.new, Symbol):
+                doubtful = [each for each in doubtful if each.origin == "renamed"]
+            if any(each.origin != "given" for each in doubtful) and not swapped:
+                return False
+        return True
+
+    def _exchanged(self, formula: Formula, edit: Edit) -> tuple[_Known, list[Array]]:
+        """Return what a slip puts in, with its parts, and what it puts it in the place of."""
         run = Run(formula.base, self._symbols)
+        if edit.everywhere:
+            return self._known([]), []
+        news = [edit.new]
+        if type(edit.new) is type(edit.old):
+            news += [each for each in edit.new.parts if each not in edit.old.parts]
         found = list[Array]()
-        for each in formula.edits:
-            if not each.everywhere and each.rule != "another quantity":
+        with np.errstate(all="ignore"):
+            for each in news:
                 with contextlib.suppress(ValueError, KeyError):
-                    found.append(run.new(each))
-        return found
+                    found.append(run.at(edit.binding, each))
+            return self._known(found), [run.at(edit.binding, edit.old)]
 
     def _constants(self, formula: Formula) -> frozenset[float]:
         """Return the numbers that stand throughout a formula in another one's place, and are no
@@ -240,6 +248,23 @@ class Locator:
         return _Known(chain(*values), self._batch)
 
 
+def _numbers(symbols: Mapping[str, Array]) -> Iterator[float]:
+    """Yield the numbers that a right line may read."""
+    single = {name: float(each.reshape(())) for name, each in symbols.items() if each.size == 1}
+    keep, eps = single.pop("keep"), single.pop("eps")
+    counts = set(single.values()) | {1.0, 2.0}
+    counts |= {one * other for one in counts for other in counts}
+    yield from (keep, 1 - keep, eps, single["n"] / single["less_one"])
+    for count in counts:
+        for factor in (1.0, 2.0, 0.5):
+            yield from (factor * count, factor / count)
+    yield from (half / 2 for half in range(-8, 9))
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= CLOSE * max(abs(one), abs(other))
+
+
 def _rows(tree: Tree) -> bool:
     """Whether a tree is more than one number."""
     numbers = {"n", "less_one", "features", "images", "area", "height", "width", "eps", "keep"}
@@ -248,68 +273,3 @@ def _rows(tree: Tree) -> bool:
 
 def _is_sign(formula: Formula) -> bool:
     return any(each.new is minus(each.old) or each.rule == "sign" for each in formula.edits)
-
-
-class _Computed(NamedTuple):
-    """What a statement computed, and the arrays that it read."""
-
-    statement: ast.stmt
-    value: Array
-    used: tuple[Array, ...]
-    computed: tuple[Array, ...]
-    """Those of them that another statement has computed."""
-
-
-def _computed(trace: Iterable[Assigned], statements: Mapping[int, ast.stmt]) -> Iterator[_Computed]:
-    latest: dict[tuple[int | None, str], tuple[Array, bool]] = {}
-    for each in trace:
-        statement = statements.get(each.line)
-        if statement is not None:
-            used = _used(statement, each, latest)
-            values = (value for value, _ in used)
-            yield _Computed(
-                statement, each.value, tuple(values), tuple(value for value, own in used if own)
-            )
-        own = statement is not None and not _renames(statement)
-        latest[None if "." in each.name else each.frame, each.name] = each.value, own
-
-
-def _renames(statement: ast.stmt) -> bool:
-    """Whether a statement computes nothing: `self.x = x`, `a, b = cache`."""
-    value = getattr(statement, "value", None)
-    return isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.Tuple)
-
-
-def _used(
-    statement: ast.stmt,
-    of: Assigned,
-    latest: Mapping[tuple[int | None, str], tuple[Array, bool]],
-) -> list[tuple[Array, bool]]:
-    """Return the arrays that a statement reads, and whether another one has computed each."""
-    names = {
-        ast.unparse(node)
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
-        and isinstance(node.ctx, ast.Load)
-    }
-    if isinstance(statement, ast.AugAssign):
-        names.add(ast.unparse(statement.target))
-    found = (
-        latest.get((None, name)) if "." in name else latest.get((of.frame, name)) for name in names
-    )
-    return [each for each in found if each is not None and each[0].size > 1]
-
-
-def _statements(source: str) -> dict[int, ast.stmt]:
-    """Return the simple statement that stands on each line."""
-    found: dict[int, ast.stmt] = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
-            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                found.setdefault(number, node)
-    return found
-
-
-def _line(source: str, statement: ast.stmt) -> Line:
-    code = " ".join((ast.get_source_segment(source, statement) or "").split())
-    return Line(statement.lineno, code if len(code) <= _LONGEST else f"{code[:_LONGEST]} …")

@@ -20,7 +20,8 @@ from bn_properties.scenario import Response, Scenario
 
 from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.faults.fault import Fault
-from bn_diagnosis.locating import Assigned, Line, Locator
+from bn_diagnosis.following import Assigned, Line
+from bn_diagnosis.locating import Locator
 from bn_diagnosis.matching import Observation
 from bn_diagnosis.recovered_layer import KINDS, STEPS, RecoveredCandidate, fault_of
 from bn_diagnosis.recovery.evidence import Evidence, Given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,9 @@ from bn_grading.courses.model import Part
 
 if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis, Explanation
+
+
+_LOG = logging.getLogger(__name__)
 
 
 def consequences(
@@ -171,9 +175,15 @@ class PartExamination:
         failed = frozenset(f.property.id for f in self._observed if f.outcome is Outcome.FAIL)
         if not failed or self._diagnosis is None:
             return ()
-        seen = self.transcript.observed
-        found = self._diagnosis().explanations(seen, self.transcript, failed)
-        return (self._located(found[0]),) if len(found) == 1 else found
+        try:
+            found = self._diagnosis().explanations(
+                self.transcript.observed, self.transcript, failed
+            )
+            return (self._located(found[0]),) if len(found) == 1 else found
+        except Exception:
+            # No verdict rests on a cause.
+            _LOG.exception("the search for a cause failed")
+            return ()
 
     def _located(self, found: Explanation) -> Explanation:
         """Return an explanation with the lines in which it is made, as far as they can be told."""

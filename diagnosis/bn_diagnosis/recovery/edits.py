@@ -139,6 +139,10 @@ _BEHIND: tuple[Mapping[str, Tree], ...] = (
     {"s": add(VAR, EPS)},
     {"s": VAR},
     {"s": power(EPS, "1/2")},
+    {"centred": add(symbol("z"), symbol("mean"))},
+    {"centred": symbol("z")},
+    {"centred": minus(symbol("mean"))},
+    {"centred": symbol("u")},
     *({"s": power(add(VAR, each), "1/2")} for each in FIXED_EPS),
 )
 """What the backward may compute anew, and otherwise than the forward did."""

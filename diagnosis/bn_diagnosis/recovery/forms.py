@@ -147,10 +147,16 @@ def _chain() -> dict[str, Tree]:
 
 
 def _whole_chain() -> dict[str, Tree]:
-    """Return the lecture's three routes, with the term of dmean that vanishes."""
-    vanishing = multiply(number(-2), dvar, over(total(centred), n))
-    whole = _chain()
-    return {**whole, "dmean": add(whole["dmean"], vanishing)}
+    """Return the lecture's three routes written out, with the term of dmean that vanishes."""
+    apart, inverse_root = add(z, minus(mu)), power(add(var, eps), "-1/2")
+    return {
+        **_chain(),
+        "dmean": add(
+            minus(total(multiply(du, inverse_root))),
+            multiply(number(-2), dvar, over(total(apart), n)),
+        ),
+        RESULT: add(multiply(du, inverse_root), over(multiply(dvar, TWO, apart), n), over(dmu, n)),
+    }
 
 
 def _closed_in_u() -> dict[str, Tree]:

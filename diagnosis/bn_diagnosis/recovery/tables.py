@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.trees import Path, Values, mentioned
+from bn_diagnosis.recovery.trees import Path, Tree, Values, mentioned
 
 CLOSE = 1e-8
 """How far, relative to the largest value, two values of one formula lie apart.
@@ -83,7 +83,15 @@ class Run:
         Raises:
             KeyError, ValueError: it cannot be computed there.
         """
-        return self._values[edit.binding](edit.new)
+        return self.at(edit.binding, edit.new)
+
+    def at(self, binding: str, tree: Tree) -> Array:
+        """Return the value of a tree where a quantity is computed.
+
+        Raises:
+            KeyError, ValueError: it cannot be computed there.
+        """
+        return self._values[binding](tree)
 
     def placed(self, binding: str, path: Path, values: Array) -> Array:
         """Return what it gives where many other values stand in one place: (values, …)."""

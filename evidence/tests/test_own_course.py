@@ -35,6 +35,7 @@ ABSENT = {
     "backward.adds_up",
     "backward.frozen_input",
     "hygiene.state_saved",
+    "hygiene.copied",
     "running.changed_momentum",
 }
 """What a class of NumPy arrays has not."""

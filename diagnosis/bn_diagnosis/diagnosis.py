@@ -24,6 +24,7 @@ from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.following import Line
 from bn_diagnosis.matching import Expects, Observation, Observer
 from bn_diagnosis.recovered import Follow, Formulas
+from bn_diagnosis.recovery.formula import Recovered
 from bn_diagnosis.recovery.tables import Keep, unkept
 from bn_diagnosis.search import explaining
 
@@ -44,6 +45,8 @@ class Explanation(NamedTuple):
     own: frozenset[str] = frozenset()
     """The properties that fail by themselves, whatever else does: a slip of their own, or what the
     mistake does not explain."""
+    formulas: Recovered | None = None
+    """What was recovered, where that is the explanation."""
 
 
 class Diagnosis:
@@ -96,20 +99,25 @@ class Diagnosis:
             if not found and ask is not None:
                 recovered = self._formulas.explaining(observed, ask)
                 if recovered is not None:
-                    candidate, cause = recovered
-                    return (Explanation(cause, candidate.fails, candidate.own),)
+                    candidate, cause, formulas = recovered
+                    return (Explanation(cause, candidate.fails, candidate.own, formulas),)
             results = sum(len(each.places) for each in observed)
             return tuple(Explanation(each.cause(results), each.fails) for each in found)
 
     def lines(
-        self, scenarios: Iterable[Scenario], ask: Ask, follow: Follow, source: str
+        self,
+        explanation: Explanation,
+        scenarios: Iterable[Scenario],
+        ask: Ask,
+        follow: Follow,
+        source: str,
     ) -> tuple[Line, ...]:
         """Return the lines of a file in which its formulas go wrong, as far as that can be told.
 
         `scenarios` are what was asked; `follow` takes one to what each line computed in it.
         """
         with np.errstate(all="ignore"):
-            return self._formulas.lines(scenarios, ask, follow, source)
+            return self._formulas.lines(explanation.formulas, scenarios, ask, follow, source)
 
     def causes(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None

@@ -22,7 +22,7 @@ from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import FORWARD, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.recover import ORDER
-from bn_diagnosis.recovery.tables import Run
+from bn_diagnosis.recovery.tables import CLOSE, Run
 from bn_diagnosis.recovery.trees import (
     Number,
     Product,
@@ -42,9 +42,6 @@ from bn_diagnosis.recovery.trees import (
     total,
     walk,
 )
-
-CLOSE = 1e-8
-"""As in `recovery.tables`: how far, relative to the largest, one formula's values lie apart."""
 
 
 def _nodes() -> dict[str, Tree]:

@@ -62,8 +62,6 @@ class Formulas:
         self._convention, self._spatial_axes = convention, spatial_axes
         self._candidates = candidates
         self._recoveries: dict[bool, tuple[Evidence, Recovery, _Named]] = {}
-        self._latest: tuple[dict[Observable, Array], Recovered] | None = None
-        """The formulas of the latest submission: its lines are looked for with them."""
 
     def recovery(self, *, inference_gradient: bool) -> tuple[Evidence, Recovery, _Named]:
         """Return the evidence for a kind of interface, the tables, and the known mistakes on it."""
@@ -79,8 +77,9 @@ class Formulas:
 
     def explaining(
         self, observed: Sequence[Observation], ask: Ask
-    ) -> tuple[RecoveredCandidate, Cause] | None:
-        """Return what explains the wrong observables of a submission, and how it is told.
+    ) -> tuple[RecoveredCandidate, Cause, Recovered] | None:
+        """Return what explains the wrong observables of a submission, how it is told, and the
+        formulas.
 
         None where nothing near batch norm gives them, or where it does not hold of all that was
         observed.
@@ -89,7 +88,7 @@ class Formulas:
         seen = _seen(evidence, ask)
         formulas = recovery.recover(seen)
         formulas |= self._after_training(evidence, formulas, ask)
-        self._latest, left = None, dict(formulas)
+        left = dict(formulas)
         while left:
             roots, following = self._faults(named, seen, left)
             if not roots:
@@ -101,8 +100,8 @@ class Formulas:
             found = RecoveredCandidate(roots, following, self._candidates.batch_norm, unexplained)
             held = _Held(found, observed)
             if not held.refuted:
-                self._latest = seen, left
-                return (found, found.told(held.explained, held.total)) if held.concerned else None
+                told = found.told(held.explained, held.total)
+                return (found, told, left) if held.concerned else None
             if not held.refuted & left.keys():
                 return None
             left = {name: each for name, each in left.items() if name not in held.refuted}
@@ -135,38 +134,36 @@ class Formulas:
         return self.recovery(inference_gradient="infer_backward" in names)
 
     def lines(
-        self, scenarios: Iterable[Scenario], ask: Ask, follow: Follow, source: str
+        self,
+        formulas: Recovered | None,
+        scenarios: Iterable[Scenario],
+        ask: Ask,
+        follow: Follow,
+        source: str,
     ) -> tuple[Line, ...]:
         """Return the lines of a file in which the formulas of a submission go wrong.
 
-        `scenarios` are what it was asked.
+        `scenarios` are what it was asked. Where a known mistake explains all, there are no
+        `formulas`: only what is found at once is looked at.
         """
         evidence, recovery, _ = self._recovery_for(scenarios)
-        seen = _seen(evidence, ask)
-        # Where a known mistake explains all, only what is found at once is looked at.
-        formulas = self._kept(seen) or recovery.recover(seen, slips=1)
-        later = evidence.given_after_training(tuple(ask(each) for each in evidence.after_training))
+        if formulas is None:
+            formulas = recovery.recover(_seen(evidence, ask), slips=1)
         found = dict[Line, None]()
         for name, each in formulas.items():
             if each is None or not each.edits:
                 continue
             symbols: Mapping[str, Array] | None = evidence.symbols
-            scenarios = evidence.inference if name.startswith("inferred") else evidence.training
+            asked = evidence.inference if name.startswith("inferred") else evidence.training
             if each.mentions("last_mean", "last_var"):
-                symbols, scenarios = later, evidence.after_training
+                asked = evidence.after_training
+                symbols = evidence.given_after_training(tuple(ask(one) for one in asked))
             if symbols is not None:
                 of_one = {symbol: value[:1] for symbol, value in symbols.items()}
                 locator = Locator(self._convention, of_one)
-                line = locator.line(each, follow(scenarios[0]), source)
+                line = locator.line(each, follow(asked[0]), source)
                 found |= {line: None} if line is not None else {}
         return tuple(found)
-
-    def _kept(self, seen: Mapping[Observable, Array]) -> Recovered | None:
-        before, formulas = self._latest or ({}, {})
-        same = before.keys() == seen.keys() and all(
-            np.array_equal(before[name], value, equal_nan=True) for name, value in seen.items()
-        )
-        return formulas if same else None
 
     def _faults(
         self, named: _Named, seen: Mapping[Observable, Array], formulas: Recovered

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import numpy as np
 from bn_properties.calls import Train
@@ -30,10 +29,6 @@ from bn_grading.part_examination import Followed, PartExamination, PartFindings
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import CannotLoad, Session
 from bn_grading.tape_cache import Snapshot
-
-if TYPE_CHECKING:
-    pass
-
 
 ANY_LAYER = Setup(features=3)
 """A layer on which nothing is set."""

@@ -191,7 +191,9 @@ class PartExamination:
             return found
         asked = [scenario for scenario, _ in self.transcript.observed]
         source, follow = self._followed
-        lines = self._diagnosis().lines(asked, self.transcript.subject.observe, follow, source)
+        lines = self._diagnosis().lines(
+            found, asked, self.transcript.subject.observe, follow, source
+        )
         told = tuple(SourceLine(number=each.number, code=each.code) for each in lines)
         return found._replace(cause=found.cause.model_copy(update={"lines": told}))
 

@@ -70,3 +70,27 @@ def test_a_decorator_of_a_missing_package_leaves_what_it_decorates(
     source = source.replace("np.mean(Z, axis=0)", "mean(Z)", 1)
     path.write_text(f"import numba\nfrom numba import njit\n{source}", "utf-8")
     assert check(str(path)).status is Status.CORRECT
+
+
+def test_a_module_that_lacks_another_one_is_stood_in_for(tmp_path: Path) -> None:
+    package = tmp_path / "installed" / "halfway"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("", "utf-8")
+    (package / "board.py").write_text("import not_installed_anywhere\n", "utf-8")
+    path = tmp_path / "layer.py"
+    used = (
+        f"import sys\nsys.path.append({str(package.parent)!r})\n"
+        "from halfway.board import Writer\nimport halfway.board as board\n"
+        "log = Writer('runs')\n"
+    )
+    path.write_text(used + HANDOUT.read_text("utf-8"), "utf-8")
+    assert check(str(path)).status is Status.CORRECT
+
+
+def test_a_failure_of_its_own_is_no_lack(tmp_path: Path) -> None:
+    path = tmp_path / "layer.py"
+    source = "import os.path\nraise ImportError('mine')\n" + HANDOUT.read_text("utf-8")
+    path.write_text(source, "utf-8")
+    found = check(str(path))
+    assert found.status is Status.UNUSABLE
+    assert "line 2: ImportError: mine" in found.summary

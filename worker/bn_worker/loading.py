@@ -159,19 +159,20 @@ class _Without:
         return getattr(self._finder, name)
 
 
-class _TorchStandIn:
-    """Puts a stand-in where torch is imported without need: it takes seconds and 200 MB."""
+class _InFront:
+    """Puts stand-ins where something is not to be imported, though it is there: torch, without need
+    (it takes seconds and 200 MB), and what needs a package that is not installed.
+    """
 
-    def __init__(self, finder: _Finder) -> None:
-        self._finder = finder
+    def __init__(self, finder: _Finder, names: set[str]) -> None:
+        self._finder, self.names = finder, names
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer for torch alone."""
-        if fullname.partition(".")[0] in _TORCH:
-            return _spec(fullname, self._finder)
-        return None
+        """Answer for the modules of these names, and what is within them."""
+        within = (fullname == name or fullname.startswith(f"{name}.") for name in self.names)
+        return _spec(fullname, self._finder) if any(within) else None
 
 
 def load(source: str, filename: str, others: dict[str, str], framework: str) -> dict[str, Any]:
@@ -190,13 +191,14 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
     named, guarded = imports(tree, *others.values())
     finder = _Finder(others, named.difference(_PRIVATE))
     hidden: tuple[str, ...] = _PRIVATE
+    in_front = _InFront(finder, set())
     if framework != "torch":
         # Where the file can do without, it does; else a stand-in.
         if guarded.intersection(_TORCH):
             hidden += _TORCH
         else:
-            sys.meta_path.insert(0, _TorchStandIn(finder))
-    sys.meta_path[:] = [_Without(each, hidden) for each in sys.meta_path]
+            in_front.names.update(_TORCH)
+    sys.meta_path[:] = [in_front, *(_Without(each, hidden) for each in sys.meta_path)]
     sys.meta_path.append(finder)
     removed_names.supply()
     module = types.ModuleType(f"{PACKAGE}.{filename.removesuffix('.py')}")
@@ -205,12 +207,34 @@ def load(source: str, filename: str, others: dict[str, str], framework: str) -> 
     sys.modules[module.__name__] = module
     _show(source, filename)
     try:
-        _run(tree, source, filename, module)
+        while True:
+            try:
+                _run(tree, source, filename, module)
+                break
+            except ImportError as error:
+                lacking = _imported(tree, error, filename) - in_front.names
+                if not lacking or not named.issuperset(name.partition(".")[0] for name in lacking):
+                    raise
+                in_front.names |= lacking
     except SystemExit as error:
         raise LoadError(f"it calls sys.exit({error.code!r}) when it is imported") from error
     except BaseException as error:
         raise LoadError(f"it raises when it is imported: {explain(error, filename)}") from error
     return module.__dict__
+
+
+def _imported(tree: ast.Module, error: ImportError, filename: str) -> set[str]:
+    """Return the modules that a file's own statement names, in which an import failed: the package
+    is there, and needs another one that is not.
+    """
+    line, found = _line(error, filename), set[str]()
+    for node in ast.walk(tree):
+        if line is not None and getattr(node, "lineno", None) == line:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+    return {name for name in found if "." in name}
 
 
 def _run(tree: ast.Module, source: str, filename: str, module: types.ModuleType) -> None:
@@ -298,14 +322,19 @@ MAX_MESSAGE = 300
 """Characters: what is kept of an exception's message."""
 
 
-def explain(error: BaseException, filename: str) -> str:
-    """Describe an exception in one line: where in the submission, and what."""
-    line = None
-    trace = error.__traceback__
+def _line(error: BaseException, filename: str) -> int | None:
+    """Return the last line of a file that an exception went through."""
+    line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == filename:
             line = trace.tb_lineno
         trace = trace.tb_next
+    return line
+
+
+def explain(error: BaseException, filename: str) -> str:
+    """Describe an exception in one line: where in the submission, and what."""
+    line = _line(error, filename)
     try:
         message = str(error)
     except Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import SCALARS, Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.tables import Index, Run, projecting
+from bn_diagnosis.recovery.tables import Index, Place, Run, alike, projecting
 from bn_diagnosis.recovery.trees import Path, Symbol, Values, mentioned
 
 UNLIKELY = (
@@ -50,13 +51,6 @@ def _is_likely(edit: Edit) -> bool:
     return new not in RARE and (old not in SCALARS or new in SCALARS)
 
 
-class _Place:
-    """The edits in one place whose new values have one shape."""
-
-    def __init__(self, binding: str, path: Path, numbers: list[int]) -> None:
-        self.binding, self.path, self.numbers = binding, path, numbers
-
-
 def pairs(
     program: Program,
     symbols: Mapping[str, Array],
@@ -72,12 +66,10 @@ def pairs(
     weights = projecting(int(np.prod(shape))) if weights is None else weights
     with np.errstate(all="ignore"):
         run = Run(program, symbols)
-        places = _places(run, made)
-        for number, one in enumerate(places):
-            for other in places[number + 1 :]:
-                if _apart(one, other):
-                    with contextlib.suppress(ValueError, KeyError):
-                        found.append(_both(run, made, one, other, shape, weights))
+        for one, other in combinations(alike(run, made).items(), 2):
+            if _apart(one[0], other[0]):
+                with contextlib.suppress(ValueError, KeyError):
+                    found.append(_both(run, made, one, other, shape, weights))
     kept = [each for each in found if each[0].size]
     if not kept:
         return Index(np.zeros(0), np.zeros((0, 2), np.int16))
@@ -87,16 +79,7 @@ def pairs(
     return Index(values[order], np.stack(tuple(both), axis=1))
 
 
-def _places(run: Run, made: Sequence[Edit]) -> list[_Place]:
-    found: dict[tuple[str, Path, tuple[int, ...]], _Place] = {}
-    for number, edit in enumerate(made):
-        with contextlib.suppress(KeyError, ValueError):
-            key = edit.binding, edit.path, run.new(edit).shape
-            found.setdefault(key, _Place(*key[:2], [])).numbers.append(number)
-    return list(found.values())
-
-
-def _apart(one: _Place, other: _Place) -> bool:
+def _apart(one: Place, other: Place) -> bool:
     """Whether neither place lies within the other."""
     shorter = min(len(one.path), len(other.path))
     return one.binding != other.binding or one.path[:shorter] != other.path[:shorter]
@@ -105,21 +88,24 @@ def _apart(one: _Place, other: _Place) -> bool:
 def _both(
     run: Run,
     made: Sequence[Edit],
-    one: _Place,
-    other: _Place,
+    first: tuple[Place, list[int]],
+    second: tuple[Place, list[int]],
     shape: Sequence[int],
     weights: Array,
 ) -> tuple[Array, Numbers, Numbers]:
-    """Return the projections of all pairs of two places; `one` stands before the other."""
+    """Return the projections of all pairs of two places, each with the numbers of its edits; the
+    first stands before the second.
+    """
+    (one, rows), (other, columns) = first, second
     known, changed = dict(run.known), set[str]()
     for name, tree in run.program.bindings.items():
         values, put_in = Values(known), dict[Path, Array]()
         if name == one.binding:
-            news = [values(made[each].new) for each in one.numbers]
+            news = [values(made[each].new) for each in rows]
             put_in[one.path] = np.stack(news)[:, np.newaxis]
         if name == other.binding:
             # What is put in here may use what is changed already: then it has its axes.
-            again = [values(made[each].new) for each in other.numbers]
+            again = [values(made[each].new) for each in columns]
             axes = max(each.ndim for each in again)
             spread = np.broadcast_arrays(*(_with_axes(each, max(axes, 5)) for each in again))
             put_in[other.path] = np.concatenate(spread, axis=1)
@@ -127,16 +113,14 @@ def _both(
             known[name] = values.placed(tree, put_in)
             changed.add(name)
     result = known[RESULT]
-    rows, columns = len(one.numbers), len(other.numbers)
     if result.ndim != 5 or result.shape[2:] != tuple(shape):
         raise ValueError("another shape")
-    projected = (
-        np.broadcast_to(result, (rows, columns, *shape)).reshape(rows, columns, -1) @ weights
-    )
+    size = len(rows), len(columns)
+    projected = np.broadcast_to(result, (*size, *shape)).reshape(*size, -1) @ weights
     # What is a million times too large divides by something that is zero but for rounding.
     most = HUGE * np.abs(run.result).max() * np.abs(weights).sum()
     a, b = np.nonzero(np.abs(projected) <= most)
-    numbers = np.array(one.numbers, np.int16), np.array(other.numbers, np.int16)
+    numbers = np.array(rows, np.int16), np.array(columns, np.int16)
     return projected[a, b], numbers[0][a], numbers[1][b]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -130,7 +130,7 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
     values = np.full((len(made), *shape), np.nan)
     with np.errstate(all="ignore"):
         run = Run(program, symbols)
-        for (binding, path, _), numbers in _alike(run, made).items():
+        for (binding, path, _), numbers in alike(run, made).items():
             stacked = np.stack([run.new(made[each]) for each in numbers])
             with contextlib.suppress(ValueError):
                 given = run.placed(binding, path, stacked)
@@ -196,15 +196,20 @@ def index(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
     return Index(values[order], made.numbers[order])
 
 
-_Place = tuple[str, Path, tuple[int, ...]]
+class Place(NamedTuple):
+    """Where edits put something, and the shape of its value."""
+
+    binding: str
+    path: Path
+    shape: tuple[int, ...]
 
 
-def _alike(run: Run, made: Sequence[Edit]) -> dict[_Place, list[int]]:
+def alike(run: Run, made: Sequence[Edit]) -> dict[Place, list[int]]:
     """Return the numbers of the edits of each place whose new values have one shape."""
-    found: dict[_Place, list[int]] = {}
+    found: dict[Place, list[int]] = {}
     for number, edit in enumerate(made):
         if not edit.everywhere:
             with contextlib.suppress(KeyError, ValueError):
-                key = edit.binding, edit.path, run.new(edit).shape
+                key = Place(edit.binding, edit.path, run.new(edit).shape)
                 found.setdefault(key, []).append(number)
     return found

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from bn_properties.calls import AddUp, Infer, Reload, SetMomentum, SetParameters, Train
 from bn_properties.cases.case import Case, per_case
+from bn_properties.families.running import RECURRENCES
 from bn_properties.property import Ask, Check, compare, states
 from bn_properties.protocol import FORWARD, GRADIENTS, STATISTICS, AnyArray
 from bn_properties.scenario import Scenario
-
-_RECURRENCES_HOLD = ("running.mean_recurrence", "running.variance_recurrence")
 
 
 @states(
@@ -19,7 +18,7 @@ _RECURRENCES_HOLD = ("running.mean_recurrence", "running.variance_recurrence")
     "that was saved",
     equation=r"\mathrm{load}(\mathrm{save}(\mathrm{layer})) = \mathrm{layer}",
     source="a network is trained once, saved, and used elsewhere (PyTorch: state_dict)",
-    presupposes=(*_RECURRENCES_HOLD, "inference.after_training"),
+    presupposes=(*RECURRENCES, "inference.after_training"),
     stride=50,
     needs="state_dict",
 )
@@ -49,7 +48,7 @@ def _reloaded(case: Case) -> Scenario:
     finding="a copy of the layer gives other outputs or statistics than the layer would",
     equation=r"\mathrm{copy}(\mathrm{layer}) = \mathrm{layer}",
     source="averaged weights and ensembles copy a network, and train on (Python: copy.deepcopy)",
-    presupposes=(*_RECURRENCES_HOLD, "inference.after_training"),
+    presupposes=(*RECURRENCES, "inference.after_training"),
     stride=50,
     needs="state_dict",
 )
@@ -92,7 +91,7 @@ def _frozen(case: Case) -> Scenario:
     "the new one",
     equation=r"M \leftarrow k_2 M + (1-k_2)\mu_B \text{ once } k_2 \text{ is set}",
     source="schedules change it while a network is trained",
-    presupposes=_RECURRENCES_HOLD,
+    presupposes=RECURRENCES,
     stride=50,
     needs="changed_momentum",
 )

@@ -16,6 +16,7 @@ from bn_properties.calls import (
 )
 from bn_properties.cases.case import Case, per_case, small_integers
 from bn_properties.families.hygiene import as_it_was
+from bn_properties.families.running import RECURRENCES
 from bn_properties.property import Ask, Check, compare, no_edits, states
 from bn_properties.protocol import (
     FORWARD,
@@ -33,7 +34,6 @@ _GRADIENTS_HOLD = (
     "backward.gamma_gradient",
     "backward.beta_gradient",
 )
-_RECURRENCES_HOLD = ("running.mean_recurrence", "running.variance_recurrence")
 
 
 @per_case
@@ -61,7 +61,7 @@ def _others(case: Case) -> tuple[OtherLayer, ...]:
     source="a network holds many layers of one class, of different widths and parameters",
     presupposes=(
         *_GRADIENTS_HOLD,
-        *_RECURRENCES_HOLD,
+        *RECURRENCES,
         "inference.after_training",
         "hygiene.refilled",
     ),
@@ -124,7 +124,7 @@ _LAYOUTS: tuple[Layout, ...] = ("fortran", "strided", "reversed", "read-only")
     source="what a network hands on is a slice, a transposed view, or not its own to write to",
     presupposes=(
         *_GRADIENTS_HOLD,
-        *_RECURRENCES_HOLD,
+        *RECURRENCES,
         "inference.affine_fold",
         "hygiene.input_unmodified",
     ),
@@ -205,7 +205,7 @@ def _descending(case: Case) -> Scenario:
     equation=r"(M, V) \text{ after inference, then training}",
     source="a network is evaluated before it is trained, to see where it starts",
     presupposes=(
-        *_RECURRENCES_HOLD,
+        *RECURRENCES,
         "training.agreement",
         "inference.fresh_layer",
         "inference.after_training",
@@ -238,7 +238,7 @@ STEPS = 1000
     equation=r"M_n = k^n M_0 + (1 - k^n)\,\mu_B, \quad n = 1000",
     source="the recurrence; training takes thousands of steps",
     presupposes=(
-        *_RECURRENCES_HOLD,
+        *RECURRENCES,
         "inference.affine_fold",
         "hygiene.input_unmodified",
         "hygiene.refilled",

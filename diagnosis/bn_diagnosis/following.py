@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
 from bn_oracle.arrays import Array
 
 _LONGEST = 120
@@ -44,13 +45,16 @@ class Line:
     code: str
 
 
+Origin = Literal["given", "renamed", "computed"]
+"""Whether a function was given a value, or it was handed on under its own name; it was handed on
+under another name; or a statement has computed it."""
+
+
 class Read(NamedTuple):
     """An array, or a number, that a statement reads."""
 
     value: Array
-    origin: Literal["given", "renamed", "computed"]
-    """Whether the function was given it (or another statement has only handed it on under its own
-    name), another statement has given it another name, or one has computed it."""
+    origin: Origin
 
 
 class Computed(NamedTuple):
@@ -58,6 +62,7 @@ class Computed(NamedTuple):
 
     statement: ast.stmt
     value: Array
+    origin: Origin
     read: tuple[Read, ...]
     present: tuple[Array, ...]
     """All arrays that have a name by then."""
@@ -77,25 +82,74 @@ class Computed(NamedTuple):
 _Latest = dict[tuple[int | None, str], Read]
 
 
-def computed(trace: Iterable[Assigned], source: str) -> Iterator[Computed]:
+def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
     """Yield what each statement of a file computed, as far as `trace` has seen it."""
-    statements, latest = _statements(source), _Latest()
+    statements, latest, within = _statements(source), _Latest(), _called_within(trace)
     for each in trace:
         statement = statements.get(each.line)
         if statement is not None:
             present = tuple(one.value for one in latest.values())
-            yield Computed(statement, each.value, tuple(_read(statement, each, latest)), present)
-        origin = "given" if statement is None else _origin(statement, each.name)
+            origin = origin_of(statement, each.name)
+            read = tuple(_read(statement, each, latest))
+            yield Computed(statement, each.value, origin, read, present)
+        elif each.frame in within:
+            # What another function of the file hands on is its own where it was given that itself.
+            origin = "given" if _handed_on(each, latest) else "renamed"
+        else:
+            origin = "given"
         latest[None if "." in each.name else each.frame, each.name] = Read(each.value, origin)
 
 
-def _origin(statement: ast.stmt, name: str) -> Literal["given", "renamed", "computed"]:
+def _called_within(trace: Sequence[Assigned]) -> frozenset[int]:
+    """Return the calls that other calls of the file's functions have made."""
+    first, last = dict[int, int](), dict[int, int]()
+    for number, each in enumerate(trace):
+        first.setdefault(each.frame, number)
+        last[each.frame] = number
+    return frozenset(
+        frame
+        for frame, began in first.items()
+        if any(first[other] < began < last[other] for other in first)
+    )
+
+
+def _handed_on(each: Assigned, latest: Mapping[tuple[int | None, str], Read]) -> bool:
+    return any(
+        one.origin == "given"
+        and _last(name) == _last(each.name)
+        and np.array_equal(one.value, each.value, equal_nan=True)
+        for (_, name), one in latest.items()
+    )
+
+
+def origin_of(statement: ast.stmt, name: str) -> Origin:
+    """Return where a value comes from that a statement gives a name to."""
     value = getattr(statement, "value", None)
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Tuple):
+        return "given" if isinstance(value, ast.Name | ast.Attribute) else "computed"
     if isinstance(value, ast.Name | ast.Attribute):
-        same = _last(ast.unparse(value)) == _last(name)
-        return "given" if same else "renamed"
-    # What is taken apart keeps what it was: a, b = cache.
-    return "given" if isinstance(value, ast.Tuple | ast.Subscript) else "computed"
+        return "given" if _last(ast.unparse(value)) == _last(name) else "renamed"
+    key = _key(value)
+    if key is not None:
+        return "given" if key == _last(name) else "renamed"
+    return "given" if isinstance(value, ast.Subscript) else "computed"
+
+
+def _key(value: ast.expr | None) -> str | None:
+    """Return under which word something is taken out of a dictionary."""
+    found: ast.expr | None = None
+    if isinstance(value, ast.Subscript):
+        found = value.slice
+    elif (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and value.func.attr in ("get", "setdefault", "pop")
+        and value.args
+    ):
+        found = value.args[0]
+    if isinstance(found, ast.Constant) and isinstance(found.value, str):
+        return found.value
+    return None
 
 
 def _last(name: str) -> str:

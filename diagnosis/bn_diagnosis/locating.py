@@ -17,7 +17,7 @@ import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
-from bn_diagnosis.following import Assigned, Computed, Line, computed
+from bn_diagnosis.following import Assigned, Computed, Line, Read, computed
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import FORWARD, Program, forms
 from bn_diagnosis.recovery.formula import Formula
@@ -28,10 +28,11 @@ from bn_diagnosis.recovery.trees import (
     Product,
     Reduction,
     Sum,
-    Symbol,
     Tree,
     Values,
     add,
+    as_far_as,
+    at,
     mentioned,
     minus,
     multiply,
@@ -159,7 +160,8 @@ class Locator:
         everything = list(computed(trace, source))
         constants = self._constants(formula)
         for each in everything:
-            if each.value.size == 1 and float(each.value.reshape(())) in constants:
+            is_constant = each.value.size == 1 and float(each.value.reshape(())) in constants
+            if is_constant and each.origin == "computed":
                 return each.line(source)
         base, slipped = (_worth([each], self._symbols) for each in (formula.base, formula.program))
         whole = self._known(self._right.whole, base.whole)
@@ -195,40 +197,53 @@ class Locator:
         """Whether all that a statement reads is right, and is what its name says, as far as that
         can be told.
         """
+        if any(each.origin == "renamed" for each in found.read):
+            return False  # what it is called is not what it was called
         arrays = [each for each in found.read if each.value.size > 1]
-        numbers = [float(each.value.reshape(())) for each in found.read if each.value.size == 1]
         if not all(each.value in whole for each in arrays):
             return False
-        if not all(any(_same(each, one) for one in self._numbers) for each in numbers):
+        numbers = [each for each in found.read if each.value.size == 1]
+        if not all(self._is_right_number(each) for each in numbers):
             return False
         if any(-each.value in whole for each in arrays) and _is_sign(formula):
             return False  # which of two lines has the wrong sign cannot be told
         present = self._known(found.present)
         for edit in formula.edits:
             put_in, instead_of = self._exchanged(formula, edit)
-            doubtful = [each for each in arrays if each.value in put_in or -each.value in put_in]
             # Where the right one is nowhere, the line before may compute what belongs elsewhere.
             swapped = edit.rule == "another quantity" and any(one in present for one in instead_of)
-            left_out = edit.rule in ("term left out", "factor left out")
-            if left_out and isinstance(edit.new, Symbol):
-                doubtful = [each for each in doubtful if each.origin == "renamed"]
-            if any(each.origin != "given" for each in doubtful) and not swapped:
-                return False
+            for each in arrays:
+                belongs = each.value in put_in or -each.value in put_in
+                if belongs and each.origin != "given" and not swapped:
+                    return False
         return True
 
+    def _is_right_number(self, read: Read) -> bool:
+        """Whether a right line may read a number; one that is computed must be about something."""
+        value = float(read.value.reshape(()))
+        if read.origin == "computed" and value in (-1.0, 0.0, 1.0):
+            return False
+        return any(_same(value, one) for one in self._numbers)
+
     def _exchanged(self, formula: Formula, edit: Edit) -> tuple[_Known, list[Array]]:
-        """Return what a slip puts in, with its parts, and what it puts it in the place of."""
-        run = Run(formula.base, self._symbols)
+        """Return what a slip puts in, with its parts and what it makes of the quantity that it is
+        in, and what it puts it in the place of.
+        """
         if edit.everywhere:
             return self._known([]), []
+        run = Run(formula.base, self._symbols)
         news = [edit.new]
         if type(edit.new) is type(edit.old):
             news += [each for each in edit.new.parts if each not in edit.old.parts]
+        whole = edit.made(formula.base).bindings[edit.binding]
+        ways = {as_far_as(whole, edit.path[:depth]) for depth in range(len(edit.path))}
+        news += [at(whole, way) for way in ways]
         found = list[Array]()
         with np.errstate(all="ignore"):
             for each in news:
                 with contextlib.suppress(ValueError, KeyError):
-                    found.append(run.at(edit.binding, each))
+                    value = run.at(edit.binding, each)
+                    found += [value, 1.0 / value]  # to divide by it is to multiply by the other
             return self._known(found), [run.at(edit.binding, edit.old)]
 
     def _constants(self, formula: Formula) -> frozenset[float]:

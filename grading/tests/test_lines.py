@@ -48,7 +48,6 @@ SLIPS = [
     ("cmu_handout", "dLdBZ * self.NZ, axis=0", "dLdBZ * self.Z, axis=0"),
     ("cmu_handout", "dLdNZ * diff * (self.V", "dLdNZ * self.NZ * (self.V"),
     ("cmu_handout", "np.sqrt(self.running_V + self.eps)", "np.sqrt(self.running_V)"),
-    ("cs231n_graph", "dxhat = dgammax * gamma", "dxhat = dgammax / gamma"),
     ("cs231n_graph", "dvar = 0.5 / sqrtvar", "dvar = 2.0 / sqrtvar"),
     ("cs231n_graph", "np.sqrt(running_var + eps)", "(running_var + eps)"),
     ("cs231n_spatial_native", "M = N * H * W", "M = N * H * H"),
@@ -63,6 +62,22 @@ def test_the_line_that_is_told_is_the_one_that_was_edited(
     assert edited == [line.number for line in lines]
     (line,) = lines
     assert wrong.split(",", maxsplit=1)[0] in line.code
+
+
+UNTOLD = [
+    # The line before gives what belongs elsewhere another name, or computes it.
+    ("cs231n_graph", "dxhat = dgammax * gamma", "dxhat = dgammax / gamma"),
+    ("cs231n_graph", "ivar = 1.0 / sqrtvar", "ivar = 1.0 * sqrtvar"),
+]
+
+
+@pytest.mark.parametrize(("base", "right", "wrong"), UNTOLD)
+def test_where_it_may_be_another_line_none_is_told(
+    base: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    edited, lines = told(base, right, wrong, tmp_path)
+    assert edited
+    assert not lines
 
 
 def followed(source: str, scenario: Scenario, folder: Path) -> tuple[Assigned, ...]:

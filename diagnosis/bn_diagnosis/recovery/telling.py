@@ -22,6 +22,7 @@ from bn_diagnosis.recovery.trees import (
     Sum,
     Symbol,
     Tree,
+    as_far_as,
     symbol,
     walk,
 )
@@ -154,20 +155,9 @@ def _told(formula: Formula, edit: Edit) -> Told:
     return Told(
         slug,
         title,
-        f"{left} = {latex(wrong, NAMES, _still_there(wrong, path))}",
+        f"{left} = {latex(wrong, NAMES, as_far_as(wrong, path))}",
         f"{left} = {latex(right, NAMES, path)}",
     )
-
-
-def _still_there(tree: Tree, path: Path) -> Path:
-    """Return a path, or as much of it as a tree has."""
-    kept: list[int] = []
-    for place in path:
-        if place >= len(tree.parts):
-            break
-        kept.append(place)
-        tree = tree.parts[place]
-    return tuple(kept)
 
 
 def _first_place(program: Program, edit: Edit) -> tuple[str, Path]:

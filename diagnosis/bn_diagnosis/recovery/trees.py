@@ -235,6 +235,17 @@ def at(tree: Tree, path: Path) -> Tree:
     return tree
 
 
+def as_far_as(tree: Tree, path: Path) -> Path:
+    """Return a path, or as much of it as a tree has."""
+    kept: list[int] = []
+    for place in path:
+        if place >= len(tree.parts):
+            break
+        kept.append(place)
+        tree = tree.parts[place]
+    return tuple(kept)
+
+
 def replaced(tree: Tree, path: Path, new: Tree) -> Tree:
     """Return the tree with another part at the end of a path."""
     if not path:

@@ -192,7 +192,7 @@ def markdown(singles: Sequence[Found], pairs: Sequence[Found], one_in: int = ONE
         f"place (one in {one_in} of the [source mutants](mutants.md)), and in two places whose",
         "mistakes are in different observables; each file is graded in full. Only those count in",
         "which a formula gives a wrong number. Made by",
-        "`PYTHONPATH=evidence python -m bn_evidence.causes > docs/causes.md`",
+        f"`PYTHONPATH=evidence python -m bn_evidence.causes {one_in} > docs/causes.md`",
         "from the checkout's root.",
         "",
         "A cause counts where what it computes is what the file computes, on at least 95% of the",

@@ -95,7 +95,7 @@ def ragged_batches(case: Case, ask: Ask) -> Iterator[Check]:
     equation=r"(\mu, \sigma^2) = f(\text{batches}), \quad (M, V) \text{ as they were}",
     source="the population's statistics are asked for after training, and again later",
     presupposes=("population.mean_of_means", "population.unbiased_variance"),
-    stride=20,
+    stride=50,
     needs="population",
 )
 def stateless(case: Case, ask: Ask) -> Iterator[Check]:

@@ -205,7 +205,7 @@ def _restoring(case: Case, oracle: Oracle) -> Scenario:
     equation=r"\gamma = \sqrt{\sigma_B^2+\epsilon},\ \beta = \mu_B \Rightarrow \hat z = z",
     source="Ioffe & Szegedy 2015, §3, with ε under the root",
     presupposes=AGREES,
-    stride=5,
+    stride=8,
 )
 def identity_recovery(case: Case, ask: Ask) -> Iterator[Check]:
     """With γ = √(σ²+ε) and β = μ, batch norm gives its input back."""

@@ -7,9 +7,10 @@ told only where it holds there, too.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from bn_oracle.arrays import Array
@@ -21,30 +22,41 @@ from bn_properties.scenario import Response, Scenario
 from bn_diagnosis.candidates import Candidate, Candidates
 from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.following import Assigned, Line
+from bn_diagnosis.held import Held
 from bn_diagnosis.locating import Locator
 from bn_diagnosis.matching import Observation
-from bn_diagnosis.recovered_layer import KINDS, STEPS, RecoveredCandidate, fault_of
+from bn_diagnosis.recovered_layer import STEPS, RecoveredCandidate, fault_of
 from bn_diagnosis.recovery.evidence import Evidence, Given
 from bn_diagnosis.recovery.forms import Observable
 from bn_diagnosis.recovery.formula import Formula, Recovered, gives
 from bn_diagnosis.recovery.recover import Recovery
+from bn_diagnosis.recovery.shapes import Axes
 from bn_diagnosis.recovery.tables import Keep, close, unkept
 
 Ask = Callable[[Scenario], tuple[Response[AnyArray], ...]]
 Follow = Callable[[Scenario], Sequence[Assigned]]
 """Takes a scenario to what each line of a file computed in it."""
 
-ENOUGH = 0.95
-"""How much of what was observed of the explained observables must be as the formulas give it.
 
-The rest is shown as not explained: a formula may be left where numbers are extreme.
-"""
+class _Seen(NamedTuple):
+    """What a submission shows on the evidence."""
+
+    values: dict[Observable, Array]
+    axes: Mapping[Observable, Axes]
+    """Of what has another shape than it should have."""
+
+    def formulas(self, recovery: Recovery, slips: int = 2) -> Recovered:
+        """Return the formulas that give it."""
+        found = recovery.recover(self.values, slips)
+        return {
+            name: each and replace(each, axes=self.axes.get(name)) for name, each in found.items()
+        }
 
 
-def _seen(evidence: Evidence, ask: Ask) -> dict[Observable, Array]:
+def _seen(evidence: Evidence, ask: Ask) -> _Seen:
     trained = tuple(ask(each) for each in evidence.training)
     inferred = tuple(ask(each) for each in evidence.inference)
-    return evidence.observed(trained, inferred)
+    return _Seen(evidence.observed(trained, inferred), evidence.misshapen(trained, inferred))
 
 
 class Formulas:
@@ -86,11 +98,11 @@ class Formulas:
         """
         evidence, recovery, named = self._recovery_for(one.scenario for one in observed)
         seen = _seen(evidence, ask)
-        formulas = recovery.recover(seen)
+        formulas = seen.formulas(recovery)
         formulas |= self._after_training(evidence, formulas, ask)
         left = dict(formulas)
         while left:
-            roots, following = self._faults(named, seen, left)
+            roots, following = self._faults(named, seen.values, left)
             if not roots:
                 return None
             given = frozenset(step for fault in roots for step in fault.replaces)
@@ -98,7 +110,7 @@ class Formulas:
                 name for name in formulas if STEPS[name] not in given and left.get(name) is None
             )
             found = RecoveredCandidate(roots, following, self._candidates.batch_norm, unexplained)
-            held = _Held(found, observed)
+            held = Held(found, observed)
             if not held.refuted:
                 told = found.told(held.explained, held.total)
                 return (found, told, left) if held.concerned else None
@@ -148,7 +160,7 @@ class Formulas:
         """
         evidence, recovery, _ = self._recovery_for(scenarios)
         if formulas is None:
-            formulas = recovery.recover(_seen(evidence, ask), slips=1)
+            formulas = _seen(evidence, ask).formulas(recovery, slips=1)
         found = dict[Line, None]()
         for name, each in formulas.items():
             if each is None or not each.edits:
@@ -182,45 +194,8 @@ class Formulas:
         return tuple(roots), tuple(following)
 
 
-class _Held:
-    """A candidate, held to all that was observed."""
-
-    def __init__(self, found: RecoveredCandidate, observed: Sequence[Observation]) -> None:
-        steps = set(found.replaced)
-        kinds = {KINDS[name]: name for name, taken in STEPS.items() if taken in steps}
-        agreeing, concerned = Counter[Observable](), Counter[Observable]()
-        self.explained = self.total = 0
-        for one in observed:
-            responses = found.responses(one.scenario, keep=False)
-            alone = _trains_alone(one.scenario)
-            for place in one.places:
-                number, quantity = place
-                inference = one.scenario.operations[number][0].name == "infer"
-                agrees = one.agrees(place, responses)
-                self.total += 1
-                self.explained += agrees
-                name = kinds.get((inference, quantity))
-                if name is not None and not alone:
-                    concerned[name] += 1
-                    agreeing[name] += agrees
-        self.concerned = concerned.total()
-        self.refuted = {
-            name for name, count in concerned.items() if agreeing[name] < ENOUGH * count
-        }
-        """The observables of which too much is not as the candidate gives it."""
-
-
 def _still_gives(formula: Formula | None, symbols: Mapping[str, Array], value: Array) -> bool:
     return formula is not None and gives(formula, symbols, value)
-
-
-def _trains_alone(scenario: Scenario) -> bool:
-    """Whether a batch of one is in it: there, right layers differ, and so do wrong ones."""
-    return any(
-        operation.name == "train" and len(operation.arrays["x"]) == 1
-        for operations in scenario.operations
-        for operation in operations
-    )
 
 
 class _Named:

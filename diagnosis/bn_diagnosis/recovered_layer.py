@@ -16,6 +16,7 @@ from bn_diagnosis.faults.statements import family_of
 from bn_diagnosis.formulas import Step, StepName, Trace
 from bn_diagnosis.recovery.forms import Observable
 from bn_diagnosis.recovery.formula import Formula
+from bn_diagnosis.recovery.shapes import unlaid
 from bn_diagnosis.recovery.telling import OBSERVABLES, told
 
 STEPS: Mapping[Observable, StepName] = {
@@ -93,6 +94,10 @@ def step(formula: Formula) -> Step:
             value = formula.value(_symbols(t))
         except KeyError as error:
             raise ValueError(f"nothing is known of {error}") from error
+        if formula.axes is not None:
+            return unlaid(value, formula.axes, t.x.shape)
+        if value.size == 1:  # it is the same for all
+            value = np.broadcast_to(value, t.z.shape if of_rows else (1, t.z.shape[1]))
         return value if of_rows else value.reshape(-1)
 
     return take

@@ -110,9 +110,12 @@ UNANSWERED: frozenset[Failure] = frozenset({"not_implemented", "unfinished"})
 class SubjectError(Exception):
     """The implementation under test failed in a call; its own doing, never the grader's."""
 
-    def __init__(self, failure: Failure, message: str) -> None:
-        """Record which kind of failure, and a sentence that a student can read."""
+    def __init__(self, failure: Failure, message: str, given: AnyArray | None = None) -> None:
+        """Record which kind of failure, a sentence that a student can read, and what was given
+        in place of a result, if that was numbers of another shape.
+        """
         super().__init__(message)
+        self.given = given
         self.failure: Failure = failure
         self.message = message
 

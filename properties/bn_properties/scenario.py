@@ -8,6 +8,7 @@ known mistake.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -306,9 +307,10 @@ def plain_result(operation: Operation, quantity: Quantity, value: AnyArray) -> A
         )
     shape = proper_shape(quantity, operation.like)
     if value.shape != shape and not may_have_shape(value.shape, quantity, operation.like):
-        raise SubjectError(
-            "unusable_result", f"{name} has shape {value.shape}, but should have shape {shape}"
-        )
+        text = f"{name} has shape {value.shape}, but should have shape {shape}"
+        # No result has more numbers than the batch has: what is larger is not kept.
+        fits = value.size <= math.prod(operation.like)
+        raise SubjectError("unusable_result", text, np.array(value) if fits else None)
     dtype = np.float64 if value.dtype.kind != "f" or value.dtype.itemsize > 8 else value.dtype
     return np.array(value, dtype=dtype, subok=False).reshape(shape)
 

@@ -21,6 +21,7 @@ from bn_diagnosis.recovery.trees import (
     Symbol,
     Tree,
     add,
+    mentioned,
     minus,
     multiply,
     number,
@@ -49,7 +50,13 @@ class Edit:
     """Of a slip that is made throughout: the quantities in which it is not made."""
     everywhere: Mapping[str, Tree] | None = None
     """For a slip that is made throughout: what stands in these symbols' places; `old` and `new` are
-    the first of them."""
+    the first of them, or what is exchanged in the formula of `binding`, where that is computed
+    anew."""
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether it is in a quantity of the forward that the backward computes anew."""
+        return self.binding in self.kept
 
     def made(self, program: Program) -> Program:
         """Return the program with the edit made."""
@@ -71,7 +78,7 @@ VECTORS = (
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ROWS, (*ROWS, *VECTORS)),
-    **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps")),
+    **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps", "n")),
     **dict.fromkeys(SCALARS, (*SCALARS, *VECTORS, *ROWS)),
 }
 """What may stand in a symbol's place: what has its shape, and, further down, what broadcasts."""
@@ -97,6 +104,7 @@ def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
             late += [Edit(binding, path, rule, part, new) for rule, new in _inserted(part)]
         known.append(binding)
     yield from throughout(program, symbols)
+    yield from _anew(program, symbols)
     yield from late
 
 
@@ -126,6 +134,8 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     {"keep": minus(symbol("keep"))},
     {"keep": symbol("features")},
     {"keep": N},
+    {"keep": EPS},
+    *({"keep": number(each)} for each in ("9/10", "1/10", "99/100", "1/100", "1/2")),
     {"old_mean": symbol("mean"), "old_var": symbol("var")},
     {"mean": symbol("old_mean"), "var": symbol("old_var")},
     {"old_mean": symbol("last_mean"), "old_var": symbol("last_var")},
@@ -134,45 +144,52 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
 
 VAR = symbol("var")
 _BEHIND: tuple[Mapping[str, Tree], ...] = (
-    {"s": power(VAR, "1/2")},
-    {"s": add(power(VAR, "1/2"), EPS)},
-    {"s": add(VAR, EPS)},
     {"s": VAR},
-    {"s": power(EPS, "1/2")},
-    {"centred": add(symbol("z"), symbol("mean"))},
-    {"centred": symbol("z")},
-    {"centred": minus(symbol("mean"))},
     {"centred": symbol("u")},
     *({"s": power(add(VAR, each), "1/2")} for each in FIXED_EPS),
 )
-"""What the backward may compute anew, and otherwise than the forward did."""
+"""What may stand in the backward in place of what the forward computes."""
 
 
 def throughout(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
     """Yield the slips that are made wherever a symbol stands; see `edits`."""
     known = {*symbols, *program.bindings}
-    mentioned = {
-        part.name
-        for tree in program.bindings.values()
-        for _, part in walk(tree)
-        if isinstance(part, Symbol)
-    }
-    forward = FORWARD.keys() & program.bindings.keys()
-    differentiates = "u" in forward and "g" in mentioned
+    read = frozenset[str]().union(*map(mentioned, program.bindings.values()))
     meanings = [(each, frozenset[str]()) for each in _EVERYWHERE]
-    if differentiates:
-        meanings += [(each, frozenset(forward)) for each in (*_BEHIND, *_EVERYWHERE)]
+    if _differentiates(program):
+        forward = frozenset(FORWARD.keys() & program.bindings.keys())
+        meanings += [(each, forward) for each in (*_BEHIND, *_EVERYWHERE)]
     for meaning, kept in meanings:
-        put_in = {
-            part.name
-            for tree in meaning.values()
-            for _, part in walk(tree)
-            if isinstance(part, Symbol)
-        }
-        if meaning.keys() & mentioned and put_in <= known:
+        put_in = frozenset[str]().union(*map(mentioned, meaning.values()))
+        if meaning.keys() & read and put_in <= known:
             name, new = next(iter(meaning.items()))
             last = list(program.bindings)[-1]
             yield Edit(last, (), "throughout", symbol(name), new, kept, meaning)
+
+
+def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
+    """Yield the slips in a quantity of the forward that the backward alone makes, as it computes
+    that anew.
+    """
+    forward = frozenset(FORWARD.keys() & program.bindings.keys())
+    if not _differentiates(program):
+        return
+    known = [name for name in symbols if name != RESULT]
+    for name in FORWARD:
+        if name not in ("centred", "s", "u"):
+            known.append(name)
+            continue
+        tree = program.bindings[name]
+        for path, part in walk(tree):
+            for rule, new in (*_omitted(part), *_exchanged(part, known)):
+                meaning = {name: replaced(tree, path, new)}
+                yield Edit(name, path, rule, part, new, forward, meaning)
+        known.append(name)
+
+
+def _differentiates(program: Program) -> bool:
+    """Whether a program is of the backward, and has the forward's quantities."""
+    return "u" in program.bindings and any("g" in mentioned(t) for t in program.bindings.values())
 
 
 def _omitted(part: Tree) -> Iterator[tuple[str, Tree]]:
@@ -185,6 +202,8 @@ def _omitted(part: Tree) -> Iterator[tuple[str, Tree]]:
         for place, factor in enumerate(part.factors):
             yield "factor left out", part.with_part(place, ONE)
             yield "divided, not multiplied", part.with_part(place, power(factor, -1))
+            if len(part.factors) > 2:
+                yield "one factor alone", factor
     elif isinstance(part, Power):
         yield "power left out", part.base
     elif isinstance(part, Reduction):
@@ -251,6 +270,11 @@ def _reduced_otherwise(part: Reduction) -> Iterator[tuple[str, Tree]]:
         for divisor in ("less_one", "features"):
             summed = reduction("sum", part.axis, part.of)
             yield "another divisor", multiply(summed, power(symbol(divisor), -1))
+        for axis in _AXES:
+            if axis != part.axis:
+                summed = reduction("sum", axis, part.of)
+                yield "another axis", multiply(summed, power(N, -1))
+        yield "only divided", power(N, -1)
     if isinstance(part.of, Product):
         for place, factor in enumerate(part.of.factors):
             rest = part.of.with_part(place, ONE)

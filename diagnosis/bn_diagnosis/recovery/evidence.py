@@ -18,7 +18,9 @@ from bn_properties.cases.case import splitmix
 from bn_properties.protocol import AnyArray, Quantity, Setup, SubjectError
 from bn_properties.scenario import Response, Scenario
 
+from bn_diagnosis.recovery import shapes
 from bn_diagnosis.recovery.forms import Observable
+from bn_diagnosis.recovery.shapes import rows
 
 LAYERS = 3
 _SHAPES = {0: (7, 5), 1: (5, 7, 6), 2: (5, 7, 2, 3), 3: (5, 7, 1, 2, 3)}
@@ -49,11 +51,6 @@ def _uniform(start: int, shape: tuple[int, ...]) -> Array:
     """Return numbers from −1 to 1 that `start` determines."""
     numbers = splitmix(start, int(np.prod(shape))) >> np.uint64(11)
     return numbers.astype(np.float64).reshape(shape) * 2.0**-52 - 1.0
-
-
-def rows(array: AnyArray) -> Array:
-    """Return (N, C, …) as (B, C)."""
-    return np.moveaxis(np.asarray(array, np.float64), 1, -1).reshape(-1, array.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,18 +170,44 @@ class Evidence:
         trained: tuple[tuple[Response[AnyArray], ...], ...],
         inferred: tuple[tuple[Response[AnyArray], ...], ...],
     ) -> dict[Observable, Array]:
-        """Return what a subject showed: each observable that every layer gave, in `shape`."""
+        """Return what a subject showed: each observable that every layer gave, in `shape`.
+
+        What came in another shape is laid out as far as `shapes.laid` goes.
+        """
         found: dict[Observable, Array] = {}
+        for observable, arrays in self._arrays(trained, inferred):
+            laid = [shapes.laid(each, _SHAPES[self.spatial_axes]) for each in arrays]
+            fitting = [each for each in laid if each is not None]
+            if len(fitting) == len(laid) and len({each.shape for each in fitting}) == 1:
+                found[observable] = np.stack(fitting)
+        return found
+
+    def misshapen(
+        self,
+        trained: tuple[tuple[Response[AnyArray], ...], ...],
+        inferred: tuple[tuple[Response[AnyArray], ...], ...],
+    ) -> dict[Observable, shapes.Axes]:
+        """Return the axes of the observables that came in another shape than they should have."""
+        batch, found = _SHAPES[self.spatial_axes], dict[Observable, shapes.Axes]()
+        for observable, arrays in self._arrays(trained, inferred):
+            named = shapes.axes(arrays[0].shape, batch)
+            proper = ("C",) if self.shape(observable)[1] == 1 else shapes.axes(batch, batch)
+            if named is not None and named != proper:
+                found[observable] = named
+        return found
+
+    def _arrays(
+        self,
+        trained: tuple[tuple[Response[AnyArray], ...], ...],
+        inferred: tuple[tuple[Response[AnyArray], ...], ...],
+    ) -> Iterator[tuple[Observable, list[AnyArray]]]:
         for of_what, responses in ((_OF_TRAINING, trained), (_OF_INFERENCE, inferred)):
             for observable, (step, quantity) in of_what.items() if responses else ():
                 values = [each[step].values.get(quantity) for each in responses]
-                if any(each is None or isinstance(each, SubjectError) for each in values):
-                    continue
-                arrays = [np.asarray(each, np.float64) for each in values]
-                of_rows = self.shape(observable)[1] > 1
-                laid = [rows(each) if of_rows else each.reshape(1, -1) for each in arrays]
-                found[observable] = np.stack(laid)
-        return found
+                given = [each.given if isinstance(each, SubjectError) else each for each in values]
+                arrays = [each for each in given if each is not None]
+                if len(arrays) == len(values):
+                    yield observable, arrays
 
 
 @dataclass(frozen=True, eq=False)

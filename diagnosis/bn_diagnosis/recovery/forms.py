@@ -188,9 +188,12 @@ def _graph() -> dict[str, Tree]:
     }
 
 
-def _running(old: Tree, new: Tree) -> dict[str, Tree]:
+def _running(old: Tree, new: Tree) -> tuple[dict[str, Tree], ...]:
+    """Return the weighted average of two, and the step from the one towards the other."""
     rest = add(number(1), minus(keep))
-    return {**FORWARD, RESULT: add(multiply(keep, old), multiply(rest, new))}
+    average = add(multiply(keep, old), multiply(rest, new))
+    step = add(old, multiply(rest, add(new, minus(old))))
+    return tuple({**FORWARD, RESULT: each} for each in (average, step))
 
 
 @cache
@@ -204,15 +207,16 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
     unbiased = convention.running_variance == "unbiased"
     new_var = over(multiply(n, var), symbol("less_one")) if unbiased else var
     weighted = total(multiply(g, u))
-    one: Mapping[Observable, Mapping[str, Tree]] = {
-        "out": {**FORWARD, RESULT: AFFINE},
-        "inferred": {**STATISTICS, **AT_INFERENCE, RESULT: AFFINE},
+    apart = {**FORWARD, "u": over(add(z, minus(mu)), s)}
+    made: Mapping[Observable, tuple[Mapping[str, Tree], ...]] = {
+        "out": ({**FORWARD, RESULT: AFFINE}, {**apart, RESULT: AFFINE}),
+        "inferred": ({**STATISTICS, **AT_INFERENCE, RESULT: AFFINE},),
         "running_mean": _running(old_mean, mu),
         "running_var": _running(old_var, new_var),
-        "dgamma": {**FORWARD, "out": AFFINE, RESULT: weighted},
-        "dbeta": {RESULT: total(g)},
-        "inferred_dz": {**AT_INFERENCE, RESULT: over(multiply(gamma, g), s)},
-        "inferred_dgamma": {**AT_INFERENCE, RESULT: weighted},
-        "inferred_dbeta": {RESULT: total(g)},
+        "dgamma": ({**FORWARD, "out": AFFINE, RESULT: weighted},),
+        "dbeta": ({RESULT: total(g)},),
+        "inferred_dz": ({**AT_INFERENCE, RESULT: over(multiply(gamma, g), s)},),
+        "inferred_dgamma": ({**AT_INFERENCE, RESULT: weighted},),
+        "inferred_dbeta": ({RESULT: total(g)},),
     }
-    return (Program(one[observable]),)
+    return tuple(map(Program, made[observable]))

@@ -10,6 +10,7 @@ from bn_oracle.arrays import Array
 
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import Observable, Program
+from bn_diagnosis.recovery.shapes import Axes
 from bn_diagnosis.recovery.tables import CLOSE, Run, close
 from bn_diagnosis.recovery.trees import Values, gradients, mentioned
 
@@ -29,6 +30,8 @@ class Formula:
     """The observable whose right formula it is: one that is computed as another one should be."""
     differentiates: str | None = None
     """The symbol by which `derived_from`'s formula is differentiated; `base` is that formula."""
+    axes: Axes | None = None
+    """Those of the value, where it has not the shape that it should have."""
 
     @property
     def program(self) -> Program:

@@ -34,7 +34,7 @@ from bn_diagnosis.recovery.tables import (
     unkept,
     vanishes,
 )
-from bn_diagnosis.recovery.trees import Product, Sum, Tree
+from bn_diagnosis.recovery.trees import ZERO, Product, Sum, Tree
 
 ORDER: tuple[Observable, ...] = (
     "out",
@@ -78,16 +78,15 @@ class Recovery:
     def recover(self, observed: Mapping[Observable, Array], slips: int = 2) -> Recovered:
         """Return the formula of each observable that is wrong.
 
-        `observed` are the values on the evidence, (layers, B or 1, C). What is not there is not
-        judged. Of a formula, at most so many `slips` are looked for, 1 or 2.
+        `observed` are the values on the evidence, (layers, B or 1, C or 1). What is not there is
+        not judged. Of a formula, at most so many `slips` are looked for, 1 or 2; one, where the
+        value has not the shape that it should have.
         """
         found: Recovered = {}
         with np.errstate(all="ignore"):
             for observable in ORDER:
                 value = observed.get(observable)
-                if value is None or value.shape != self.evidence.shape(observable):
-                    continue
-                if not close(value, self.right(observable)):
+                if value is not None and not close(value, self.right(observable)):
                     found[observable] = self._formula(observable, value, found, slips)
         return found
 
@@ -101,20 +100,20 @@ class Recovery:
     def _formula(
         self, observable: Observable, value: Array, before: Recovered, slips: int
     ) -> Formula | None:
-        if not np.isfinite(value).all() or vanishes(value, self.right(observable)):
+        if not np.isfinite(value).all():
             return None
-        derived = self._derived(observable, value, before)
-        if derived is not None:
-            return derived
-        another = self._another(observable, value)
-        if another is not None:
-            return another
+        whole = self._derived(observable, value, before) or self._another(observable, value)
+        if whole is not None:
+            return whole
         right = forms(observable, self.convention)
+        if vanishes(value, self.right(observable)):
+            return _nothing(right[0], observable)
         for programs in (right, list(self._own(observable, before))):
             single = self._single(observable, programs, value)
             if single is not None:
                 return single
-        if slips == 1 or _nearly(value, self.right(observable)):
+        right_value = self.right(observable)
+        if slips == 1 or value.shape != right_value.shape or _nearly(value, right_value):
             return None
         return (
             self._pair(observable, right[:FOR_TWO], value)
@@ -125,8 +124,7 @@ class Recovery:
     def _another(self, observable: Observable, value: Array) -> Formula | None:
         """Return another observable's right formula, if it is computed by that."""
         for other in ORDER:
-            same = self.evidence.shape(other) == self.evidence.shape(observable)
-            if other == observable or not same:
+            if other == observable:
                 continue
             program = forms(other, self.convention)[0]
             if close(Run(program, self.evidence.symbols).result, value):
@@ -185,12 +183,6 @@ class Recovery:
                             }
                         )
 
-    def _index(
-        self, kind: Callable[..., Index], observable: Observable, program: Program
-    ) -> Index | None:
-        shape = self.evidence.shape(observable)
-        return self._kept(kind, program, shape)
-
     def _kept(
         self,
         kind: Callable[..., Index],
@@ -237,7 +229,7 @@ class Recovery:
         """Yield the formulas that may give a value, each with its place among all."""
         symbols = tuple(self.evidence.symbols)
         for form, program in enumerate(programs):
-            kept = self._index(kind, observable, program)
+            kept = self._kept(kind, program, value.shape)
             numbers = kept.near(value) if kept is not None else []
             if not numbers:
                 continue
@@ -293,6 +285,12 @@ class Recovery:
                 self._tables.pop(next(iter(self._tables)))
             self._tables[key] = table(changed, self.evidence.symbols, shape)
         return self._tables[key]
+
+
+def _nothing(program: Program, observable: Observable) -> Formula:
+    """Return the formula that gives zero."""
+    edit = Edit(RESULT, (), "zero", program.bindings[RESULT], ZERO)
+    return Formula(observable, program, (edit,))
 
 
 def _nearly(value: Array, right: Array) -> bool:

@@ -29,6 +29,8 @@ EXACT = 1e-12
 
 def close(one: Array, other: Array, within: float = CLOSE) -> bool:
     """Whether two values are one, layer by layer; what is not finite must not be in either."""
+    if one.shape != other.shape:
+        return False
     size = np.maximum(np.abs(one), np.abs(other)).max(axis=(-2, -1), keepdims=True)
     return bool((np.abs(one - other) <= within * size).all())
 
@@ -147,7 +149,7 @@ def table(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) 
         nothing = np.abs(values).max(axis=(1, 2, 3)) <= CLOSE * np.abs(run.result).max()
         kept = np.isfinite(values).all(axis=(1, 2, 3)) & ~same & ~nothing
     places = np.nonzero(kept)[0].astype(np.int16)
-    flat = values[kept].reshape(len(places), -1)
+    flat = values[kept].reshape(len(places), int(np.prod(shape)))
     return Table(program, places, tuple(made[each] for each in places), flat, run.result)
 
 
@@ -191,7 +193,7 @@ def projected(value: Array) -> tuple[float, float]:
 def index(program: Program, symbols: Mapping[str, Array], shape: Sequence[int]) -> Index:
     """Return the index of a program's edits of one place, and of those made throughout."""
     made = table(program, symbols, shape)
-    values = made.values @ projecting(made.right.size)
+    values = made.values @ projecting(made.values.shape[1])
     order = np.argsort(values, kind="stable")
     return Index(values[order], made.numbers[order])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bn_oracle.conventions import Convention
 
@@ -75,10 +75,13 @@ OBSERVABLES: Mapping[Observable, str] = {
 """What each observable is called in a sentence."""
 
 _RULES: Mapping[str, str] = {
+    "zero": "{what} is zero, whatever the batch",
     "term left out": "a term is left out of {what}",
     "sign": "a term of {what} has the wrong sign",
     "divided, not multiplied": "{what} is divided where it should be multiplied, or the reverse",
     "upside down": "{what} is divided the wrong way round",
+    "one factor alone": "all factors but one are left out of {what}",
+    "only divided": "{what} is 1/B: the sum is left out",
     "power left out": "a power, or a root, is left out of {what}",
     "not summed": "a sum, or a mean, is left out of {what}",
     "another power": "{what} has another power",
@@ -146,11 +149,13 @@ def _told(formula: Formula, edit: Edit) -> Told:
     title = _title(edit, what)
     left = LEFT[observable] if edit.binding == RESULT else NAMES[edit.binding]
     binding, path = edit.binding, edit.path
-    if edit.everywhere is not None:
+    if edit.everywhere is not None and not edit.is_anew:
         binding, path = _first_place(base, edit)
         left = LEFT[observable] if binding == RESULT else NAMES[binding]
     right = base.bindings[binding]
     wrong = edit.made(base).bindings[binding]
+    if edit.is_anew and edit.everywhere is not None:
+        wrong = edit.everywhere[binding]
     slug = edit.rule.replace(", ", "-").replace(" ", "-")
     return Told(
         slug,
@@ -170,6 +175,9 @@ def _first_place(program: Program, edit: Edit) -> tuple[str, Path]:
 
 def _title(edit: Edit, what: str) -> str:
     old, new = edit.old, edit.new
+    if edit.is_anew:
+        forward = replace(edit, kept=frozenset(), everywhere=None)
+        return f"in the backward pass, {_title(forward, what)}"
     if edit.everywhere is not None:
         return _title_throughout(edit)
     if edit.rule == "factor left out":
@@ -186,6 +194,8 @@ def _title_throughout(edit: Edit) -> str:
         return "the momentum weighs the other side"
     if new in (ZERO, ONE):
         return f"{old} is left out"
+    if isinstance(new, Number) and edit.old is symbol("keep"):
+        return f"{old} is {float(new.value):g}, whatever was set"
     if new in FIXED_EPS:
         assert isinstance(new, Number)
         return f"ε is {float(new.value):g}, whatever was set"

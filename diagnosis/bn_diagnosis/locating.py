@@ -200,23 +200,39 @@ class Locator:
         if any(each.origin == "renamed" for each in found.read):
             return False  # what it is called is not what it was called
         arrays = [each for each in found.read if each.value.size > 1]
-        if not all(each.value in whole for each in arrays):
-            return False
         numbers = [each for each in found.read if each.value.size == 1]
-        if not all(self._is_right_number(each) for each in numbers):
-            return False
-        if any(-each.value in whole for each in arrays) and _is_sign(formula):
+        if found.origin != "computed" and not arrays:
+            return False  # it hands on what was computed elsewhere
+        given = self._known(self._symbols.values())
+        signed = any(-each.value in whole and each.value not in given for each in arrays)
+        if signed and _is_sign(formula):
             return False  # which of two lines has the wrong sign cannot be told
-        present = self._known(found.present)
+        right = all(each.value in whole for each in arrays)
+        right &= all(self._is_right_number(each) for each in numbers)
+        return right and not self._is_put_in(found, formula)
+
+    def _is_put_in(self, found: Computed, formula: Formula) -> bool:
+        """Whether a statement reads what a slip puts in: then another one may have computed, or
+        named, it.
+        """
+        present, run = self._known(found.present), Run(formula.base, self._symbols)
         for edit in formula.edits:
             put_in, instead_of = self._exchanged(formula, edit)
             # Where the right one is nowhere, the line before may compute what belongs elsewhere.
             swapped = edit.rule == "another quantity" and any(one in present for one in instead_of)
-            for each in arrays:
-                belongs = each.value in put_in or -each.value in put_in
-                if belongs and each.origin != "given" and not swapped:
-                    return False
-        return True
+            number = run.at(edit.binding, edit.new) if not edit.everywhere else np.zeros(2)
+            for each in found.read:
+                if each.value.size == 1:
+                    same = number.size == 1 and _same(
+                        float(each.value.item()), float(number.item())
+                    )
+                    is_it = same and each.origin == "computed"
+                else:
+                    belongs = each.value in put_in or -each.value in put_in
+                    is_it = belongs and each.origin != "given" and not swapped
+                if is_it:
+                    return True
+        return False
 
     def _is_right_number(self, read: Read) -> bool:
         """Whether a right line may read a number; one that is computed must be about something."""
@@ -229,9 +245,10 @@ class Locator:
         """Return what a slip puts in, with its parts and what it makes of the quantity that it is
         in, and what it puts it in the place of.
         """
-        if edit.everywhere:
-            return self._known([]), []
         run = Run(formula.base, self._symbols)
+        if edit.everywhere:
+            whole_ones = (run.at(edit.binding, tree) for tree in edit.everywhere.values())
+            return self._known(whole_ones), []
         news = [edit.new]
         if type(edit.new) is type(edit.old):
             news += [each for each in edit.new.parts if each not in edit.old.parts]

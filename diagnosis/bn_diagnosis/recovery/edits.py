@@ -73,7 +73,7 @@ class Edit:
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
 VECTORS = (
     "gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse",
-    "last_mean", "last_var", "dgamma", "dbeta", "dsqrt",
+    "last_mean", "last_var", "dgamma", "dbeta", "dsqrt", "dinverse", "dsquares",
 )  # fmt: skip
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -102,6 +102,12 @@ def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
             for rule, new in _exchanged(part, known):
                 yield Edit(binding, path, rule, part, new)
             late += [Edit(binding, path, rule, part, new) for rule, new in _inserted(part)]
+        if binding == RESULT:
+            late += [
+                Edit(binding, (), "returned instead", tree, symbol(name))
+                for name in (*ROWS, *VECTORS)
+                if name in known
+            ]
         known.append(binding)
     yield from throughout(program, symbols)
     yield from _anew(program, symbols)

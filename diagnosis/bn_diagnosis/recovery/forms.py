@@ -65,6 +65,8 @@ NAMES: Mapping[str, str] = {
     "out": r"\hat z_i",
     "dgamma": r"\frac{\partial Div}{\partial\gamma}",
     "dbeta": r"\frac{\partial Div}{\partial\beta}",
+    "dinverse": r"\frac{\partial Div}{\partial(1/\sqrt{\sigma_B^2+\epsilon})}",
+    "dsquares": r"\frac{\partial Div}{\partial(z_i-\mu_B)^2}",
     "dsqrt": r"\frac{\partial Div}{\partial\sqrt{\sigma_B^2+\epsilon}}",
 }
 """Each quantity's LaTeX, as the notes write it."""
@@ -152,10 +154,22 @@ def _whole_chain() -> dict[str, Tree]:
     return {
         **_chain(),
         "dmean": add(
-            minus(total(multiply(du, inverse_root))),
+            total(multiply(number(-1), du, inverse_root)),
             multiply(number(-2), dvar, over(total(apart), n)),
         ),
         RESULT: add(multiply(du, inverse_root), over(multiply(dvar, TWO, apart), n), over(dmu, n)),
+    }
+
+
+def _whole_chain_undivided() -> dict[str, Tree]:
+    """Return the same, whose vanishing term is not divided: that is right, too."""
+    inverse_root = power(add(var, eps), "-1/2")
+    return {
+        **_chain(),
+        "dmean": add(
+            total(multiply(number(-1), du, inverse_root)),
+            multiply(number(-2), dvar, total(centred)),
+        ),
     }
 
 
@@ -180,9 +194,11 @@ def _graph() -> dict[str, Tree]:
     return {
         "du": multiply(gamma, g),
         "inverse": power(s, -1),
-        "dsqrt": minus(multiply(power(s, -2), total(multiply(du, centred)))),
+        "dinverse": total(multiply(du, centred)),
+        "dsqrt": minus(multiply(power(s, -2), symbol("dinverse"))),
         "dvar": multiply(HALF, power(s, -1), symbol("dsqrt")),
-        "dcentred": add(multiply(du, inverse), over(multiply(TWO, centred, dvar), n)),
+        "dsquares": over(dvar, n),
+        "dcentred": add(multiply(du, inverse), multiply(TWO, centred, symbol("dsquares"))),
         "dmean": minus(total(dcentred)),
         RESULT: add(dcentred, over(dmu, n)),
     }
@@ -200,7 +216,10 @@ def _running(old: Tree, new: Tree) -> tuple[dict[str, Tree], ...]:
 def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]:
     """Return the right forms of one observable; the first is the lecture's."""
     if observable == "dz":
-        makers = (_chain, _closed_in_u, _closed_in_g, _means, _graph, _whole_chain)
+        makers = (
+            _chain, _closed_in_u, _closed_in_g, _means, _graph, _whole_chain,
+            _whole_chain_undivided,
+        )  # fmt: skip
         gradients = {"dbeta": total(g), "dgamma": total(multiply(g, u))}
         known = {**FORWARD, "out": AFFINE, **gradients}
         return tuple(Program({**known, **make()}) for make in makers)
@@ -214,7 +233,7 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
         "running_mean": _running(old_mean, mu),
         "running_var": _running(old_var, new_var),
         "dgamma": ({**FORWARD, "out": AFFINE, RESULT: weighted},),
-        "dbeta": ({RESULT: total(g)},),
+        "dbeta": ({**FORWARD, "out": AFFINE, RESULT: total(g)},),
         "inferred_dz": ({**AT_INFERENCE, RESULT: over(multiply(gamma, g), s)},),
         "inferred_dgamma": ({**AT_INFERENCE, RESULT: weighted},),
         "inferred_dbeta": ({RESULT: total(g)},),

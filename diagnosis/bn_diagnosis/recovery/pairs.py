@@ -23,6 +23,7 @@ UNLIKELY = (
     "extra factor",
     "extra term",
     "extra power",
+    "returned instead",
     "taken into the brackets",
     "times, not to the power",
 )

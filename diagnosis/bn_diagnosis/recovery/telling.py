@@ -42,6 +42,8 @@ WORDS: Mapping[str, str] = {
     "dgamma": "dγ",
     "dbeta": "dβ",
     "dsqrt": "∂Div/∂√(σ²+ε)",
+    "dinverse": "∂Div/∂(1/√(σ²+ε))",
+    "dsquares": "∂Div/∂(z−μ)²",
     "z": "z",
     "g": "G",
     "gamma": "γ",
@@ -185,6 +187,8 @@ def _title(edit: Edit, what: str) -> str:
         return f"{_words(missing[0]) if missing else 'a factor'} is left out of {what}"
     if edit.rule == "another quantity":
         return f"{_words(new)} stands in {what} where {_words(old)} should"
+    if edit.rule == "returned instead":
+        return f"{what} is {_words(new)}"
     return _RULES[edit.rule].format(what=what)
 
 

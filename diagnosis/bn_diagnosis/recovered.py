@@ -235,7 +235,7 @@ class _Named:
             (each.faults[0], frozenset(given))
             for each, given in self._given.items()
             if given
-            and given.keys() <= wrong.keys()
+            and given.keys() <= wrong.keys() & seen.keys()
             and all(close(seen[name], value) for name, value in given.items())
         ]
         fitting.sort(key=lambda pair: -len(pair[1]))

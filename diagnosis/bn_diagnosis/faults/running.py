@@ -68,6 +68,13 @@ def _swapped(t: Trace, old: Array, new: Array) -> Array:
     return decay * old + (1 - decay) * new
 
 
+def _never_zero(t: Trace, old: Array, new: Array) -> Array:
+    """Return the average with the default momentum in place of one of zero."""
+    is_zero = t.decay == t.convention.decay(0.0) and not t.cumulative
+    decay = t.convention.decay(t.convention.momentum) if is_zero else t.decay
+    return decay * old + (1 - decay) * new
+
+
 def _from_first(t: Trace, old: Array, new: Array) -> Array:
     return new if t.steps_taken == 1 else t.blend(old, new)
 
@@ -105,6 +112,10 @@ FAULTS: tuple[Fault, ...] = (
         r"\leftarrow 0.9\,M + 0.1\,\mu_B"
     )("""the weights 0.9 and 0.1 are written as numbers. The weights come from the momentum that is
         set on the layer. Numbers in their place are right for the default alone."""),
+    fault("zero-momentum-is-the-default", **averages(_never_zero))(
+        r"\leftarrow k'\,M + (1-k')\,\mu_B \text{ with the default } k'"
+    )("""a momentum of zero is taken for none, and the default stands in its place. In `momentum or
+        0.1`, zero counts as false. Ask `if momentum is None`."""),
     fault(
         "running-parenthesis", next_mean=lambda t: t.decay * t.running_mean + (1 - t.decay * t.mean)
     )(r"\leftarrow k\,M + (1-k\,\mu_B)")("""a slip of parentheses: the batch mean enters as 1 − k·μ.

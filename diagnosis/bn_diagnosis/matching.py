@@ -64,9 +64,9 @@ class Measure:
         Arrays are compared in the shape of what is expected, number by number. Rounding is measured
         by the largest bound that a mistake may need, and in proportion: a mistake makes numbers of
         another size than the right ones, so each feature's bound grows by as much as its largest
-        number does. NaN and the infinities are one: which of them a division by zero ends in
-        depends on how the formula is written. Where rounding could explain anything, anything
-        matches.
+        number does; where there is one number a feature, by as much as the largest of all. NaN and
+        the infinities are one: which of them a division by zero ends in depends on how the formula
+        is written. Where rounding could explain anything, anything matches.
         """
         if isinstance(theirs, SubjectError) or isinstance(ours, SubjectError):
             return _same_failure(theirs, ours)
@@ -82,13 +82,13 @@ class Measure:
         bound = self._widest(step, quantity)
         size = np.maximum(np.abs(ours), np.abs(theirs))
         size = np.where(np.isfinite(size), size, 0.0)
-        axes = (0, *range(2, right.ndim)) if right.ndim > 1 else None
+        axes = (0, *range(2, right.ndim))
         largest = size.max(axis=axes, keepdims=True)
         growth = largest / np.abs(right).max(axis=axes, keepdims=True)
         growth = 1.0 + np.where(np.isfinite(growth), growth, 0.0)
         relative = ROUNDINGS * of_step[quantity].precision.unit_roundoff + self._of_bare_root(place)
         close = difference <= BOUNDS * (bound * growth + relative * largest)
-        close |= (theirs == ours) | ~(np.isfinite(theirs) | np.isfinite(ours))
+        close |= ~(np.isfinite(theirs) | np.isfinite(ours))
         close |= np.isinf(bound) | np.isinf(relative)
         return bool(close.all())
 
@@ -134,10 +134,10 @@ class Measure:
         if var is None:
             return 0.0
         error = of_step["running_var"].generous
-        relative = np.where(error < var, error / 2 / np.where(var > 0, var, 1.0), np.inf)
+        relative = np.where(error < var, error / 2 / var, np.inf)
         relative = np.where(error > 0, relative, 0.0)
         ndim = of_step.values[quantity].ndim
-        return relative.reshape(1, -1, *[1] * (ndim - 2)) if ndim > 1 else relative
+        return relative.reshape(-1, *[1] * (ndim - 2))
 
 
 def _same_failure(theirs: Value, ours: Value | None) -> bool:
@@ -276,4 +276,4 @@ def _gathered(responses: Sequence[Response[AnyArray]], at: Sequence[Place]) -> A
 def _end_to_end(found: Sequence[AnyArray]) -> Array:
     if not found:
         return np.zeros(0)
-    return np.concatenate(found, axis=None, dtype=np.float64)
+    return np.concatenate(found, axis=None)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from bn_diagnosis.recovery.differentiating import gradients
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.evidence import Evidence, Given
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program, forms
@@ -16,7 +17,6 @@ from bn_diagnosis.recovery.tables import Index, Run, Table, close, index, table
 from bn_diagnosis.recovery.trees import (
     Values,
     add,
-    gradients,
     mean,
     multiply,
     number,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from bn_oracle.arrays import Array
 
+from bn_diagnosis.recovery.differentiating import gradients
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import Observable, Program
 from bn_diagnosis.recovery.shapes import Axes
 from bn_diagnosis.recovery.tables import CLOSE, Run, close
-from bn_diagnosis.recovery.trees import Values, gradients, mentioned
+from bn_diagnosis.recovery.trees import Values, mentioned
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,3 +123,62 @@ def test_a_count_of_images_for_values_is_recovered(axes: int) -> None:
 
     cause = of_steps({"dz": dz}, axes)
     assert "images" in cause.title or cause.fault in BY_ID
+
+
+@pytest.mark.parametrize(
+    ("dgamma", "told"),
+    [
+        (lambda t: (t.g * t.u).sum(axis=1), "dγ is summed over another axis"),
+        (lambda t: (t.g * t.u).sum(axis=1, keepdims=True), "dγ is summed over another axis"),
+        (lambda t: t.z, "dγ is z"),
+        (lambda t: t.s[np.newaxis, np.newaxis] * 0, "dγ is zero, whatever the batch"),
+        (lambda t: 0.0 * t.gamma, "dγ is zero, whatever the batch"),
+    ],
+)
+def test_a_result_of_another_shape_is_recovered(dgamma: Step, told: str) -> None:
+    cause = of_steps({"dgamma": dgamma})
+    assert cause.title == told
+    assert cause.explained == cause.observed
+
+
+def test_where_a_formula_is_rounding_itself_it_need_not_be_reproduced() -> None:
+    """∂Div/∂μ vanishes on some batches; what is divided by it is rounding."""
+
+    def dz(t: Trace) -> object:
+        return t.du / t.s + t.dvar * 2 * t.centred / t.n + t.n / t.dmean
+
+    cause = of_steps({"dz": dz})
+    assert cause.fault == "dz-upside-down"
+    assert cause.explained <= cause.observed
+
+
+@pytest.mark.parametrize(
+    ("step", "taken", "told"),
+    [
+        (
+            "next_mean",
+            lambda t: t.running_mean + (1 - t.decay) * (t.mean + t.running_mean),
+            "a term of the running mean has the wrong sign",
+        ),
+        (
+            "y",
+            lambda t: t.gamma * (t.z + t.mean) / t.s + t.beta,
+            "a term of the normalised values has the wrong sign",
+        ),
+        (
+            "dz",
+            lambda t: (
+                t.gamma
+                / np.sqrt(t.var - t.eps)
+                * (t.g - t.g.mean(axis=0) - t.u * (t.g * t.u).mean(axis=0))
+            ),
+            "in the backward pass, a term of the denominator √(σ²+ε) has the wrong sign",
+        ),
+        ("dbeta", lambda t: t.s, "dβ is the denominator √(σ²+ε)"),
+    ],
+)
+def test_other_ways_of_computing_it_have_slips_of_their_own(
+    step: StepName, taken: Step, told: str
+) -> None:
+    found = explained(reference_subject({step: taken}, CMU_HW1P1))
+    assert [each.cause.title for each in found] == [told]

@@ -68,6 +68,10 @@ UNTOLD = [
     # The line before gives what belongs elsewhere another name, or computes it.
     ("cs231n_graph", "dxhat = dgammax * gamma", "dxhat = dgammax / gamma"),
     ("cs231n_graph", "ivar = 1.0 / sqrtvar", "ivar = 1.0 * sqrtvar"),
+    # The next line reads a number, an array or an attribute that is wrong already.
+    ("cs231n_graph", "mu = 1.0 / N * np.sum(x, axis=0)", "mu = 1.0 / N"),
+    ("cmu_properties", "np.sum(dLdBZ * self.u, axis=0)", "np.sum(dLdBZ * self.u, axis=1)"),
+    ("cmu_vanishing_without_n", "D, S = self.Z - self.M,", "D, S = self.Z,"),
 ]
 
 

@@ -99,15 +99,13 @@ def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
         for path, part in walk(tree):
             for rule, new in _omitted(part):
                 yield Edit(binding, path, rule, part, new)
+            if binding == RESULT and not path:
+                for name in (*ROWS, *VECTORS) if not isinstance(tree, Symbol) else ():
+                    if name in known:
+                        yield Edit(binding, path, "returned instead", tree, symbol(name))
             for rule, new in _exchanged(part, known):
                 yield Edit(binding, path, rule, part, new)
             late += [Edit(binding, path, rule, part, new) for rule, new in _inserted(part)]
-        if binding == RESULT:
-            late += [
-                Edit(binding, (), "returned instead", tree, symbol(name))
-                for name in (*ROWS, *VECTORS)
-                if name in known
-            ]
         known.append(binding)
     yield from throughout(program, symbols)
     yield from _anew(program, symbols)

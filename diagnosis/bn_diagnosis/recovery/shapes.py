@@ -52,16 +52,19 @@ def laid(array: Array, batch: Sequence[int]) -> Array | None:
 
 
 def unlaid(value: Array, named: Axes, batch: Sequence[int]) -> Array:
-    """Return what `laid` made of a result in the result's own axes.
+    """Return what `laid` made of a result in the result's own axes; one number is all of them.
 
     Raises:
         ValueError: it has another size.
     """
-    if named == tuple(_lengths(batch))[: len(batch)]:
+    lengths = _lengths(batch)
+    shape = [lengths[each] for each in named]
+    if value.size == 1:
+        return np.full(shape, value.item())
+    if named == tuple(lengths)[: len(batch)]:
         of_instances = value.reshape(batch[0], *batch[2:], batch[1])
         return np.moveaxis(of_instances, -1, 1)
-    lengths = _lengths(batch)
-    return value.reshape([lengths[each] for each in named])
+    return value.reshape(shape)
 
 
 def _lengths(batch: Sequence[int]) -> dict[str, int]:

@@ -126,13 +126,29 @@ def origin_of(statement: ast.stmt, name: str) -> Origin:
     """Return where a value comes from that a statement gives a name to."""
     value = getattr(statement, "value", None)
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Tuple):
-        return "given" if isinstance(value, ast.Name | ast.Attribute) else "computed"
+        if isinstance(value, ast.Name | ast.Attribute):
+            return "given"
+        value = _element(statement.targets[0], value, name)
     if isinstance(value, ast.Name | ast.Attribute):
         return "given" if _last(ast.unparse(value)) == _last(name) else "renamed"
     key = _key(value)
     if key is not None:
         return "given" if key == _last(name) else "renamed"
-    return "given" if isinstance(value, ast.Subscript) else "computed"
+    is_given = isinstance(value, ast.Subscript) and not _is_shape(value.value)
+    return "given" if is_given else "computed"
+
+
+def _element(target: ast.Tuple, value: ast.expr | None, name: str) -> ast.expr | None:
+    """Return what a name is given where several are, side by side."""
+    if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+        for to, each in zip(target.elts, value.elts, strict=True):
+            if ast.unparse(to) == name:
+                return each
+    return value
+
+
+def _is_shape(value: ast.expr) -> bool:
+    return isinstance(value, ast.Attribute) and value.attr == "shape"
 
 
 def _key(value: ast.expr | None) -> str | None:

@@ -70,6 +70,12 @@ NODES = (Program({**FORWARD, **_nodes()}),)
 """Right intermediate values that are in no form of their own."""
 
 
+RESIDUE = 1e-10
+"""What is smaller is what rounding leaves of a sum that vanishes; the evidence's numbers are of the
+order of one.
+"""
+
+
 class _Known:
     """Values, found again in whatever order an array has them."""
 
@@ -78,7 +84,7 @@ class _Known:
         for value in values:
             for laid in {value.shape, _spread(value.shape, batch)}:
                 flat = np.sort(np.broadcast_to(value, laid), axis=None)
-                if flat.size > 1 and np.isfinite(flat).all():
+                if flat.size > 1 and np.isfinite(flat).all() and np.abs(flat).max() > RESIDUE:
                     by_size.setdefault(flat.size, []).append(flat)
         self._by_size = {size: np.array(each) for size, each in by_size.items()}
 
@@ -201,7 +207,7 @@ class Locator:
             return False  # what it is called is not what it was called
         arrays = [each for each in found.read if each.value.size > 1]
         numbers = [each for each in found.read if each.value.size == 1]
-        if found.origin != "computed" and not arrays:
+        if not arrays:
             return False  # it hands on what was computed elsewhere
         given = self._known(self._symbols.values())
         signed = any(-each.value in whole and each.value not in given for each in arrays)
@@ -220,12 +226,10 @@ class Locator:
             put_in, instead_of = self._exchanged(formula, edit)
             # Where the right one is nowhere, the line before may compute what belongs elsewhere.
             swapped = edit.rule == "another quantity" and any(one in present for one in instead_of)
-            number = run.at(edit.binding, edit.new) if not edit.everywhere else np.zeros(2)
+            numbers = self._numbers_of(run, edit)
             for each in found.read:
                 if each.value.size == 1:
-                    same = number.size == 1 and _same(
-                        float(each.value.item()), float(number.item())
-                    )
+                    same = any(_same(each.value.item(), one) for one in numbers)
                     is_it = same and each.origin == "computed"
                 else:
                     belongs = each.value in put_in or -each.value in put_in
@@ -233,6 +237,14 @@ class Locator:
                 if is_it:
                     return True
         return False
+
+    def _numbers_of(self, run: Run, edit: Edit) -> list[float]:
+        """Return the numbers that a slip puts in: alone, or into what was there."""
+        if edit.everywhere:
+            return []
+        names = mentioned(edit.new) - mentioned(edit.old)
+        values = [self._symbols[name] for name in names if name in self._symbols]
+        return [each.item() for each in (*values, run.at(edit.binding, edit.new)) if each.size == 1]
 
     def _is_right_number(self, read: Read) -> bool:
         """Whether a right line may read a number; one that is computed must be about something."""

@@ -15,9 +15,9 @@ from bn_oracle.arrays import Array
 from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import SCALARS, Edit, edits
-from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.tables import Index, Place, Run, alike, projecting
-from bn_diagnosis.recovery.trees import Path, Symbol, Values, mentioned
+from bn_diagnosis.recovery.forms import Program
+from bn_diagnosis.recovery.tables import Changed, Index, Place, Run, alike, projecting
+from bn_diagnosis.recovery.trees import Path, Symbol
 
 UNLIKELY = (
     "extra factor",
@@ -98,22 +98,21 @@ def _both(
     first stands before the second.
     """
     (one, rows), (other, columns) = first, second
-    known, changed = dict(run.known), set[str]()
+    changed = Changed(run)
     for name, tree in run.program.bindings.items():
-        values, put_in = Values(known), dict[Path, Array]()
+        put_in = dict[Path, Array]()
         if name == one.binding:
-            news = [values(made[each].new) for each in rows]
+            news = [changed.value(name, made[each].new) for each in rows]
             put_in[one.path] = np.stack(news)[:, np.newaxis]
         if name == other.binding:
             # What is put in here may use what is changed already: then it has its axes.
-            again = [values(made[each].new) for each in columns]
+            again = [changed.value(name, made[each].new) for each in columns]
             axes = max(each.ndim for each in again)
             spread = np.broadcast_arrays(*(_with_axes(each, max(axes, 5)) for each in again))
             put_in[other.path] = np.concatenate(spread, axis=1)
-        if put_in or changed & mentioned(tree):
-            known[name] = values.placed(tree, put_in)
-            changed.add(name)
-    result = known[RESULT]
+        if put_in or changed.reaches(tree):
+            changed.give(name, changed.placed(name, tree, put_in))
+    result = changed.result
     if result.ndim != 5 or result.shape[2:] != tuple(shape):
         raise ValueError("another shape")
     size = len(rows), len(columns)

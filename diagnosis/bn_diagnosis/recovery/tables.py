@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bn_diagnosis.recovery.edits import Edit, edits
 from bn_diagnosis.recovery.forms import RESULT, Program
-from bn_diagnosis.recovery.trees import Path, Tree, Values, mentioned
+from bn_diagnosis.recovery.trees import Path, Tree, Values, combined, mentioned, symbol
 
 CLOSE = 1e-8
 """How far, relative to the largest value, two values of one formula lie apart.
@@ -50,7 +50,7 @@ class Run:
 
     def __init__(self, program: Program, symbols: Mapping[str, Array]) -> None:
         """Compute all quantities."""
-        self.program, self._symbols = program, symbols
+        self.program = program
         self._values: dict[str, Values] = {}
         known = dict(symbols)
         for name, tree in program.bindings.items():
@@ -69,15 +69,11 @@ class Run:
         Raises:
             KeyError, ValueError: what is then put together does not fit.
         """
-        program = edit.made(self.program)
-        known, changed = dict(self._symbols), set[str]()
-        for name, tree in program.bindings.items():
-            if tree is not self.program.bindings[name] or changed & mentioned(tree):
-                changed.add(name)
-                known[name] = Values(known)(tree)
-            else:
-                known[name] = self.known[name]
-        return known[RESULT]
+        changed = Changed(self)
+        for name, tree in edit.made(self.program).bindings.items():
+            if tree is not self.program.bindings[name] or changed.reaches(tree):
+                changed.give(name, changed.value(name, tree))
+        return changed.result
 
     def new(self, edit: Edit) -> Array:
         """Return the value of what an edit puts in one place.
@@ -97,17 +93,66 @@ class Run:
 
     def placed(self, binding: str, path: Path, values: Array) -> Array:
         """Return what it gives where many other values stand in one place: (values, …)."""
-        known, changed = dict(self._symbols), set[str]()
+        changed = Changed(self)
         for name, tree in self.program.bindings.items():
-            if name == binding:
-                known[name] = self._values[name].placed(tree, {path: values})
-            elif changed & mentioned(tree):
-                known[name] = Values(known)(tree)
-            else:
-                known[name] = self.known[name]
-                continue
-            changed.add(name)
-        return known[RESULT]
+            if name == binding or changed.reaches(tree):
+                places = {path: values} if name == binding else {}
+                changed.give(name, changed.placed(name, tree, places))
+        return changed.result
+
+
+class Changed:
+    """A run, some of whose quantities have other values; only what depends on them is computed
+    again.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Start from what the run has."""
+        self._run, self._names = run, set[str]()
+        self._values: dict[Tree, Array] = {}
+
+    @property
+    def result(self) -> Array:
+        """What the program gives."""
+        return self._values.get(symbol(RESULT), self._run.result)
+
+    def reaches(self, tree: Tree) -> bool:
+        """Whether a quantity that has changed is in a tree."""
+        return not self._names.isdisjoint(mentioned(tree))
+
+    def give(self, name: str, value: Array) -> None:
+        """Change a quantity, before anything that is computed of it is asked for."""
+        self._names.add(name)
+        self._values[symbol(name)] = value
+
+    def value(self, binding: str, tree: Tree) -> Array:
+        """Return the value of a tree where a quantity is computed.
+
+        Raises:
+            KeyError, ValueError: it cannot be computed there.
+        """
+        if not self.reaches(tree):
+            return self._run.at(binding, tree)
+        found = self._values.get(tree)
+        if found is None:
+            found = combined(tree, [self.value(binding, part) for part in tree.parts])
+            self._values[tree] = found
+        return found
+
+    def placed(self, binding: str, tree: Tree, places: Mapping[Path, Array]) -> Array:
+        """Return a tree's value where other values than its own stand in some places.
+
+        A value may have more axes in front: then the whole has them, too.
+        """
+        if not places:
+            return self.value(binding, tree)
+        if () in places:
+            return places[()]
+        parts = list[Array]()
+        for here, part in enumerate(tree.parts):
+            within = {path[1:]: each for path, each in places.items() if path[0] == here}
+            parts.append(self.placed(binding, part, within))
+        return combined(tree, parts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -299,25 +299,10 @@ class Values:
             return np.full((1,) * self._axes, float(tree.value))
         if isinstance(tree, Symbol):
             raise KeyError(tree.name)
-        return _combined(tree, [self(part) for part in tree.parts])
-
-    def placed(self, tree: Tree, places: Mapping[Path, Array]) -> Array:
-        """Return a tree's value where other values than its own stand in some places.
-
-        A value may have more axes in front: then the whole has them, too.
-        """
-        if not places:
-            return self(tree)
-        if () in places:
-            return places[()]
-        parts = [
-            self.placed(part, {path[1:]: each for path, each in places.items() if path[0] == here})
-            for here, part in enumerate(tree.parts)
-        ]
-        return _combined(tree, parts)
+        return combined(tree, [self(part) for part in tree.parts])
 
 
-def _combined(tree: Tree, parts: Sequence[Array]) -> Array:
+def combined(tree: Tree, parts: Sequence[Array]) -> Array:
     """Return the value of a tree whose parts have these values."""
     if isinstance(tree, Power):
         return _raised(parts[0], tree.exponent)

@@ -30,7 +30,10 @@ def reference_layer(replaced: Replaced, convention: Convention, setup: Setup) ->
     Raises:
         ValueError: there is no step of that name.
     """
-    return ReferenceLayer(start(convention, setup), replaced)
+    layer = ReferenceLayer(start(convention, setup), replaced)
+    if setup.running_var is None:
+        layer.begin()
+    return layer
 
 
 def reference_subject(
@@ -87,6 +90,10 @@ class ReferenceLayer:
         self._steps.update(replaced.items())
         self._inferred = trace.x, trace.z, trace.s, trace.running_mean
         self._first: dict[tuple[Moment, Quantity], AnyArray] = {}
+
+    def begin(self) -> None:
+        """Give the running variance its initial value."""
+        self._t.running_var = self._step("initial_var")
 
     def _take(self, *names: StepName) -> None:
         """Take the steps in their order; each sets the quantity that it is named for."""

@@ -79,6 +79,10 @@ def _run(
     for batch in equal:
         average.train(batch)
         yield from _numbers(average.statistics())
+    fresh = reference_layer(replaced, convention, Setup(shape[1], decay=convention.decay(0.0)))
+    yield from _numbers(fresh.statistics())
+    fresh.train(_batch(shape, 40))
+    yield from _numbers(fresh.statistics())
     layer = ReferenceLayer(_trace(shape[1], convention, scale), replaced)
     for number in range(3):
         x = _batch((shape[0] + number, *shape[1:]), 2 + number, scale)

@@ -214,6 +214,12 @@ FAULTS: tuple[Fault, ...] = (
         squares about the running mean. Each batch contributes its variance about its own mean.
         Squares about the running mean also hold the distance between the two means."""),
     fault(
+        "initial-variance-exchanged",
+        initial_var=lambda t: np.full(t.gamma.shape, 1.0 - t.convention.initial_var),
+    )(r"= 1 - V_0")("""the running variance starts at zero where it should start at one, or the
+        reverse. The course says where the average starts. Until the batches outweigh it, inference
+        divides by another scale."""),
+    fault(
         "cumulative-counts-the-start",
         cumulative_decay=lambda t: t.steps_taken / (t.steps_taken + 1),
     )(r"= \frac{1}{n+1}\left(M_0 + \sum_{t=1}^n \mu_t\right)")("""the cumulative average counts the

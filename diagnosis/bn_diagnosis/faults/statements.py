@@ -84,6 +84,7 @@ STATEMENTS: Mapping[StepName, Statement] = {
     ),
     "dmean": Statement(rf"{DMEAN} = -{OVER_S}\sum_i{DU}", _INPUT, 2),
     "dz": Statement(f"{DZ} = {DIRECT} + {BY_VAR} + {BY_MEAN}", _INPUT, 5),
+    "initial_var": Statement("V = V_0", "running.initial_values"),
     "next_mean": Statement(r"M \leftarrow k\,M + (1-k)\,\mu_B", "running.mean_recurrence"),
     "next_var": Statement(r"V \leftarrow k\,V + (1-k)\,\sigma_B^2", "running.variance_recurrence"),
     "infer_s": Statement(f"s = {INFER_S}", _INFER),

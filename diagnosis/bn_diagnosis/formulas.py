@@ -31,6 +31,9 @@ class Trace:
     convention: Convention
     running_mean: Array
     running_var: Array
+    old_mean: Array = field(default_factory=lambda: np.zeros(1))
+    """The running mean before the latest training batch."""
+    old_var: Array = field(default_factory=lambda: np.ones(1))
     x: Array = field(default_factory=lambda: np.zeros((0, 0)))
     """The input in its own shape."""
     z: Array = field(default_factory=lambda: np.zeros((0, 0)))

@@ -134,6 +134,7 @@ class ReferenceLayer:
             t.decay = float(self._step("cumulative_decay"))
         self._take("mean", "var", "s", "u", "y")
         t.trained = t.z
+        t.old_mean, t.old_var = t.running_mean, t.running_var
         t.running_mean, t.running_var = self._step("next_mean"), self._step("next_var")
         return self._keep("train", "out", self._restored(np.asarray(t.y)))
 

@@ -50,6 +50,8 @@ NAMES: Mapping[str, str] = {
     "keep": "k",
     "old_mean": "M",
     "old_var": "V",
+    "new_mean": "M'",
+    "new_var": "V'",
     "last_mean": r"\mu_{B'}",
     "last_var": r"\sigma_{B'}^2",
     "mean": r"\mu_B",

@@ -57,6 +57,8 @@ WORDS: Mapping[str, str] = {
     "keep": "the weight of the old average",
     "old_mean": "the running mean",
     "old_var": "the running variance",
+    "new_mean": "the new running mean",
+    "new_var": "the new running variance",
     "last_mean": "the mean of the batch trained on last",
     "last_var": "the variance of the batch trained on last",
 }
@@ -83,6 +85,7 @@ _RULES: Mapping[str, str] = {
     "divided, not multiplied": "{what} is divided where it should be multiplied, or the reverse",
     "upside down": "{what} is divided the wrong way round",
     "one factor alone": "all factors but one are left out of {what}",
+    "multiplied, not divided": "{what} is multiplied by B where it should be divided",
     "only divided": "{what} is 1/B: the sum is left out",
     "power left out": "a power, or a root, is left out of {what}",
     "not summed": "a sum, or a mean, is left out of {what}",

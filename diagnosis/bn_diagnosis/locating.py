@@ -19,7 +19,7 @@ from bn_oracle.conventions import Convention
 
 from bn_diagnosis.following import Assigned, Computed, Line, Read, computed
 from bn_diagnosis.recovery.edits import Edit
-from bn_diagnosis.recovery.forms import FORWARD, Program, forms
+from bn_diagnosis.recovery.forms import FORWARD, RESULT, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.recover import ORDER, with_new
 from bn_diagnosis.recovery.tables import CLOSE, Run
@@ -257,7 +257,7 @@ class Locator:
         news = edit.everywhere.values() if edit.everywhere else (edit.new,)
         names = frozenset[str]().union(*map(mentioned, news)) - mentioned(edit.old)
         values = [self._symbols[name] for name in names if name in self._symbols]
-        values += [run.at(edit.binding, each) for each in news]
+        values += [run.at(RESULT if edit.everywhere else edit.binding, each) for each in news]
         return [each.item() for each in values if each.size == 1]
 
     def _is_right_number(self, read: Read) -> bool:
@@ -273,7 +273,7 @@ class Locator:
         """
         run = Run(formula.base, self._symbols)
         if edit.everywhere:
-            whole_ones = (run.at(edit.binding, tree) for tree in edit.everywhere.values())
+            whole_ones = (run.at(RESULT, tree) for tree in edit.everywhere.values())
             return self._known(whole_ones), []
         news = [edit.new]
         if type(edit.new) is type(edit.old):

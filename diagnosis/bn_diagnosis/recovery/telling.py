@@ -189,7 +189,7 @@ def _title(edit: Edit, what: str) -> str:
         missing = [each for each in old.parts if each not in new.parts and each is not new]
         return f"{_words(missing[0]) if missing else 'a factor'} is left out of {what}"
     if edit.rule == "another quantity":
-        return f"{_words(new)} stands in {what} where {_words(old)} should"
+        return f"{_stands(new)} in {what} where {_words(old)} should"
     if edit.rule == "returned instead":
         return f"{what} is {_words(new)}"
     return _RULES[edit.rule].format(what=what)
@@ -210,7 +210,12 @@ def _title_throughout(edit: Edit) -> str:
         both = [_words(symbol(name)) for name in edit.everywhere]
         if {new.name} <= edit.everywhere.keys():
             return f"{both[0]} and {both[1]} are exchanged"
-    return f"{_words(new)} stands where {old} should"
+    return f"{_stands(new)} where {old} should"
+
+
+def _stands(tree: Tree) -> str:
+    words = _words(tree)
+    return f"{words} {'stand' if words.endswith('values') else 'stands'}"
 
 
 def _words(tree: Tree) -> str:

@@ -40,10 +40,11 @@ class Held:
         for one in observed:
             responses = found.responses(one.scenario, keep=False)
             alone = _trains_alone(one.scenario)
+            not_reproduced = set(one.missed(responses))
             for place in one.places:
                 number, quantity = place
                 inference = one.scenario.operations[number][0].name == "infer"
-                agrees = one.agrees(place, responses)
+                agrees = place not in not_reproduced
                 self.total += 1
                 self.explained += agrees
                 name = kinds.get((inference, quantity))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from bn_properties.protocol import AnyArray
+from bn_properties.protocol import AnyArray, SubjectError
 from bn_properties.scenario import Scenario
 
 from bn_diagnosis.matching import Observation, Place
@@ -75,9 +75,13 @@ def _is_rounding(
 
 
 def _is_unsteady(found: RecoveredCandidate, one: Observation, place: Place) -> bool:
-    """Whether the candidate gives something else where the last digits of a batch differ."""
+    """Whether the candidate gives something else where the last digits of a batch differ, or gives
+    no number where the submission raises: a root of the `math` module does that.
+    """
     step, quantity = place
     ours = found.responses(one.scenario, keep=False)[step].values.get(quantity)
+    if isinstance(one.responses[step].values[quantity], SubjectError):
+        return isinstance(ours, np.ndarray) and not np.isfinite(ours).all()
     for way in range(1, SHAKEN + 1):
         other = found.responses(_shaken(one.scenario, way), keep=False)[step].values.get(quantity)
         if ours is not None and not one.yardstick.measure.matches(place, ours, other):

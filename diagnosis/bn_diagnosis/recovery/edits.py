@@ -184,8 +184,12 @@ def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
         tree = program.bindings[name]
         for path, part in walk(tree):
             for rule, new in (*_omitted(part), *_exchanged(part, known)):
-                meaning = {name: replaced(tree, path, new)}
-                yield Edit(name, path, rule, part, new, forward, meaning)
+                anew = {name: replaced(tree, path, new)}
+                yield Edit(name, path, rule, part, new, forward, anew)
+                if name != "u":
+                    # The normalised values are then made of it, or are those of the forward.
+                    whole = {**anew, "u": substituted(FORWARD["u"], anew)}
+                    yield Edit(name, path, rule, part, new, forward, whole)
 
 
 def _differentiates(program: Program) -> bool:

@@ -71,7 +71,7 @@ class Evidence:
                 _DECAYS[layer],
                 1.5 + _uniform(10 * layer + 1, (features,)),
                 0.25 + _uniform(10 * layer + 2, (features,)),
-                2.0 * _uniform(10 * layer + 3, (features,)),
+                2.5 + 2.0 * _uniform(10 * layer + 3, (features,)),
                 2.25 + _uniform(10 * layer + 4, (features,)),
             )
             for layer in range(LAYERS)

@@ -52,6 +52,8 @@ ORDER: tuple[Observable, ...] = (
 FOR_TWO = 5
 """How many of the right forms are looked at where there may be two slips in one."""
 _NEW: Mapping[str, Observable] = {"new_mean": "running_mean", "new_var": "running_var"}
+MOST_OTHERS = 3
+"""How many more formulas are kept that give the same on the evidence."""
 MOST_TABLES = 64
 """How many tables are kept; each has some hundred thousand numbers."""
 _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
@@ -259,14 +261,15 @@ class Recovery:
     ) -> Formula | None:
         """Return the plainest of the formulas that do give a value."""
         symbols = self._symbols
-        best: tuple[tuple[bool, int, tuple[int, ...]], Formula] | None = None
+        ranked: list[tuple[tuple[bool, int, tuple[int, ...]], Formula]] = []
         for place, formula in found:
             if gives(formula, symbols, value):
                 exact = gives(formula, symbols, value, EXACT)
-                rank = (not exact, sum(map(_weight, formula.edits)), place)
-                if best is None or rank < best[0]:
-                    best = rank, formula
-        return None if best is None else best[1]
+                ranked.append(((not exact, sum(map(_weight, formula.edits)), place), formula))
+        if not ranked:
+            return None
+        best, *others = (each for _, each in sorted(ranked, key=lambda pair: pair[0]))
+        return replace(best, others=tuple(others[:MOST_OTHERS]))
 
     def _apart(
         self, observable: Observable, programs: Sequence[Program], value: Array

@@ -50,7 +50,26 @@ def _anything(name: str) -> type[_Missing]:
     return type(name, (_Missing,), {})
 
 
-class _Named(type):
+class _Settings:
+    """Takes settings by key, and stands in a with statement, to no effect."""
+
+    def __getitem__(self, key: object) -> type[_Missing]:
+        return _Missing
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def __delitem__(self, key: object) -> None: ...
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *raised: object) -> None: ...
+
+
+class _Named(_Settings, type):
     """A class of which any name can be asked."""
 
     def __getattr__(cls, name: str) -> type[_Missing]:
@@ -67,7 +86,7 @@ def _decorated(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
     return args[0] if alone else None
 
 
-class _Missing(metaclass=_Named):
+class _Missing(_Settings, metaclass=_Named):
     """Stands for anything taken from a module that is not there."""
 
     def __init__(self, *args: object, **keywords: object) -> None:
@@ -87,6 +106,7 @@ class _StandIn(types.ModuleType):
         super().__init__(name)
         self.__path__: list[str] = []
         self.__all__: list[str] = []
+        self.__version__ = "0"
 
     def __getattr__(self, name: str) -> type[_Missing]:
         if name.startswith("__"):

@@ -174,12 +174,12 @@ def _images(space: tuple[int, ...]) -> Case:
 
 
 FORWARD = ("running.mean_recurrence", "running.variance_recurrence", "running.any_order")
-"""What asks for no gradient: a Jacobian of ten thousand instances would fill the memory."""
+"""What is asked of whole sets besides."""
 
 
 def _whole_set(space: tuple[int, ...]) -> Case:
     rows, sizes = (3, ((4003,), (61, 67), (13, 17, 19))[len(space) - 1]) if space else (10_007, ())
-    return replace(_case((rows, 2, *sizes)), asked_by=FORWARD)
+    return replace(_case((rows, 2, *sizes)), asked_by=(*AGREEMENT, *FORWARD))
 
 
 def _lived(space: tuple[int, ...]) -> Case:

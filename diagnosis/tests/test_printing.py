@@ -58,6 +58,8 @@ def shown(tree: Tree, *marked: int) -> str:
         (number("3/4"), r"\frac{3}{4}"),
         (number("-1/2"), r"-\frac{1}{2}"),
         (number("1/100000"), "10^{-5}"),
+        (number("9/10"), "0.9"),
+        (number("-99/100"), "-0.99"),
         # Sums.
         (add(a, b, c), "a + b + c"),
         (add(a, minus(b)), "a - b"),
@@ -87,6 +89,10 @@ def shown(tree: Tree, *marked: int) -> str:
         (multiply(a, power(add(b, c), "-3/2")), r"\frac{a}{\left(b + c\right)^{3/2}}"),
         (multiply(a, power(b, -2)), r"\frac{a}{b^{2}}"),
         (over(power(b, -1), c), r"\frac{1}{b c}"),
+        (over(number("9/10"), a), r"0.9 \frac{1}{a}"),
+        (over(a, less), r"\frac{a}{B-1}"),
+        (over(multiply(a, power(b, -1), add(c, total(d))), b),
+         r"\frac{a}{b b} \left(c + \sum_i d\right)"),
         # Powers.
         (power(a, -1), r"\frac{1}{a}"),
         (power(a, "1/2"), r"\sqrt{a}"),
@@ -113,13 +119,13 @@ def shown(tree: Tree, *marked: int) -> str:
         (total(multiply(a, b)), r"\sum_i a b"),
         (total(minus(power(a, "-1/2"))), r"\sum_i \left(-\frac{1}{\sqrt{a}}\right)"),
         (total(number(-1)), r"\sum_i \left(-1\right)"),
-        (total(mean(a)), r"\sum_i \frac1B\sum_i a"),
+        (total(mean(a)), r"\sum_i \frac1B\sum_j a"),
         (multiply(total(a), b), r"b \sum_i a"),
         (multiply(total(a), total(b), c), r"c \left(\sum_i a\right) \sum_i b"),
-        (total(multiply(total(a), b)), r"\sum_i b \sum_i a"),
+        (total(multiply(total(a), b)), r"\sum_i b \sum_j a"),
         (multiply(number("-1/2"), total(a)), r"-\frac{1}{2} \sum_i a"),
         (multiply(number("-1/2"), total(a), power(add(b, c), "-3/2")),
-         r"-\frac{\sum_i a}{2 \left(b + c\right)^{3/2}}"),
+         r"-\frac{1}{2 \left(b + c\right)^{3/2}} \sum_i a"),
         (over(a, total(b), c), r"\frac{a}{c \sum_i b}"),
         (power(total(a), 2), r"\left(\sum_i a\right)^{2}"),
         (power(mean(a), "1/2"), r"\sqrt{\frac1B\sum_i a}"),
@@ -129,11 +135,31 @@ def shown(tree: Tree, *marked: int) -> str:
         (add(c, multiply(number(-2), a, total(a)), b), r"c - 2 a \left(\sum_i a\right) + b"),
         (add(multiply(HALF, mean(a)), b), r"\frac{1}{2} \left(\frac1B\sum_i a\right) + b"),
         (add(total(a), minus(power(b, "-1/2"))), r"\left(\sum_i a\right) - \frac{1}{\sqrt{b}}"),
-        (add(over(total(a), b), c), r"\frac{\sum_i a}{b} + c"),
+        (add(over(total(a), b), c), r"\frac{1}{b} \left(\sum_i a\right) + c"),
     ],
 )  # fmt: skip
 def test_printed(tree: Tree, printed: str) -> None:
     assert printed == latex(tree, LETTERS)
+
+
+z, g, mu, row = (symbol(name) for name in ("z", "g", "mean", "var"))
+
+
+@pytest.mark.parametrize(
+    ("left", "tree", "printed"),
+    [
+        ("", total(multiply(g, z)), r"\sum_i G_i z_i"),
+        ("", multiply(z, total(g)), r"z_i \sum_j G_j"),
+        (r"\hat z_i", total(g), r"\sum_j G_j"),
+        ("", total(multiply(g, mean(z))), r"\sum_i G_i \frac1B\sum_j z_j"),
+        ("", reduction("mean", "all", add(z, minus(mu))),
+         r"\frac{1}{BC}\sum_{i,c} \left(z_{ic} - \mu_c\right)"),
+        ("u_i", add(z, reduction("mean", "features", row)), r"z_i + \frac1C\sum_c \sigma_c^2"),
+        ("u_i", reduction("sum", "all", g), r"\sum_{j,c} G_{jc}"),
+    ],
+)  # fmt: skip
+def test_every_sum_has_an_index_of_its_own(left: str, tree: Tree, printed: str) -> None:
+    assert printed == latex(tree, NAMES, left=left)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +175,7 @@ def test_printed(tree: Tree, printed: str) -> None:
         (shown(multiply(a, add(b, c)), 1, 0), r"a \left(\boxed{b} + c\right)"),
         (shown(over(add(a, b), c), 0), r"\frac{\boxed{a + b}}{c}"),
         (shown(over(a, b), 1), r"a \boxed{\frac{1}{b}}"),
-        (shown(over(a, add(b, c), d), 1), r"\frac{a \boxed{\frac{1}{b + c}}}{d}"),
+        (shown(over(a, add(b, c), d), 1), r"\frac{a}{d} \boxed{\frac{1}{b + c}}"),
         (shown(multiply(a, power(b, "-1/2")), 1), r"a \boxed{\frac{1}{\sqrt{b}}}"),
         (shown(multiply(a, power(b, "-1/2")), 1, 0), r"\frac{a}{\sqrt{\boxed{b}}}"),
         (shown(power(b, -1)), r"\boxed{\frac{1}{b}}"),
@@ -205,6 +231,18 @@ _SIGMAS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
+ALONE = {text[1:-1]: BY_TEXT[text] for text in CARRIES_EXPONENT if text.startswith("(")}
+"""What stands alone above or below a line, or under a root, without its brackets."""
+
+
+def _one_index(text: str) -> str:
+    """Return a text with one name for each quantity, and for each kind of Σ."""
+    text = re.sub(r"\\sum_\{[ijlm],c'*\}", r"\\sum_{i,c}", text)
+    text = re.sub(r"\\sum_[ijlm]", r"\\sum_i", re.sub(r"\\sum_\{c'+\}", r"\\sum_c", text))
+    text = re.sub(r"(?<!sum)_(\{[ijlm]c'*\}|[ijlm])(?![A-Za-z])", "_i", text)
+    return re.sub(r"(?<!sum)_c", "_B", text)
+
+
 class Reader:
     """Reads LaTeX strictly: what may be read in two ways is an error.
 
@@ -213,7 +251,7 @@ class Reader:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = _one_index(text)
 
     def value(self) -> Array:
         found = self.sum_()
@@ -230,7 +268,9 @@ class Reader:
     def group(self, start: str, end: str) -> Array | None:
         if not self.takes(start):
             return None
-        found = self.sum_()
+        alone = next((each for each in ALONE if self.text.startswith(each + end)), "")
+        self.text = self.text[len(alone) :]
+        found = ALONE[alone] if alone else self.sum_()
         assert self.takes(end), self.text
         return found
 
@@ -259,7 +299,7 @@ class Reader:
             value = factor if value is None else value * factor
 
     def number(self) -> Array | None:
-        found = re.match(r"\s*(\d+)(\^\{-(\d+)\})?", self.text)
+        found = re.match(r"\s*(\d+(?:\.\d+)?)(\^\{-(\d+)\})?", self.text)
         if found is None:
             return None
         self.text = self.text[found.end() :]

@@ -15,8 +15,9 @@ from bn_diagnosis.faults import BY_ID, FAULTS, Fault
 from bn_diagnosis.faults.combining import in_parameters
 from bn_diagnosis.faults.fault import fault
 from bn_diagnosis.faults.statements import STATEMENTS
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace
+from bn_diagnosis.formulas import STEPS
 from bn_diagnosis.reference import ReferenceLayer, reference_layer
+from bn_diagnosis.trace import Step, StepName, Trace
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention

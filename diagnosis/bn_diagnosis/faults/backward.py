@@ -9,7 +9,8 @@ from bn_diagnosis.faults.combining import Formula, changed, divided_by, in_param
 from bn_diagnosis.faults.common import closed_form, in_shape, routes
 from bn_diagnosis.faults.fault import Fault, Kind, Told, fault, note
 from bn_diagnosis.faults.statements import BY_MEAN, BY_VAR, CLOSED, DU, DZ, OVER_S, PROJECTED, right
-from bn_diagnosis.formulas import STEPS, Trace
+from bn_diagnosis.formulas import STEPS
+from bn_diagnosis.trace import Trace
 
 compact = Kind(right=CLOSED, anchor="note-12")
 lopsided = Kind(killed_by="backward.zero_gradient_sum")

@@ -13,7 +13,8 @@ from bn_oracle.arrays import Array
 from bn_diagnosis.faults.common import over, routes
 from bn_diagnosis.faults.fault import Fault, Kind, Mistake, Told, fault
 from bn_diagnosis.faults.statements import BY_MEAN, BY_VAR, CENTRED, DIRECT, DMEAN, DVAR, frac
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace, batch_var
+from bn_diagnosis.formulas import STEPS
+from bn_diagnosis.trace import Step, StepName, Trace, batch_var
 
 Faults = tuple[Fault, ...]
 Formula = Callable[[Trace], Array]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from bn_oracle.arrays import Array, from_rows
 
-from bn_diagnosis.formulas import Trace
+from bn_diagnosis.trace import Trace
 
 Axes = int | tuple[int, ...]
 

@@ -9,7 +9,8 @@ from typing import cast
 from bn_properties.catalogue import BY_ID as PROPERTIES
 
 from bn_diagnosis.faults.statements import STATEMENTS, Family, Statement, family_of
-from bn_diagnosis.formulas import Step, StepName, check_names
+from bn_diagnosis.formulas import check_names
+from bn_diagnosis.trace import Step, StepName
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ from bn_oracle.arrays import Array
 from bn_diagnosis.faults.common import normalised, projected, spread
 from bn_diagnosis.faults.fault import Fault, Kind, fault, note
 from bn_diagnosis.faults.statements import INFER_S, frac, right
-from bn_diagnosis.formulas import STEPS, Trace
+from bn_diagnosis.formulas import STEPS
+from bn_diagnosis.trace import Trace
 
 U, SLOPE = frac(r"z-\mu", INFER_S), frac(r"\gamma", INFER_S)
 OFFSET = frac(r"\gamma\mu", INFER_S)

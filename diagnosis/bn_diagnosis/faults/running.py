@@ -11,7 +11,8 @@ from bn_diagnosis.faults.combining import Formula, averages, both_of, kept
 from bn_diagnosis.faults.common import in_shape
 from bn_diagnosis.faults.fault import Fault, Kind, Told, fault, note
 from bn_diagnosis.faults.statements import right
-from bn_diagnosis.formulas import STEPS, Step, Trace, batch_var
+from bn_diagnosis.formulas import STEPS
+from bn_diagnosis.trace import Step, Trace, batch_var
 
 BOTH = right("next_mean", "next_var")
 UNBIASED = r"\leftarrow k\,V + (1-k)\,\frac{B}{B-1}\sigma_B^2"

@@ -10,7 +10,7 @@ from bn_diagnosis.faults.combining import changed, divided_by, in_parameters, ke
 from bn_diagnosis.faults.common import in_shape, normalised, over, projected, spread
 from bn_diagnosis.faults.fault import Fault, Kind, fault
 from bn_diagnosis.faults.statements import DIRECT, DMEAN, DVAR, right
-from bn_diagnosis.formulas import Step, Trace, batch_var
+from bn_diagnosis.trace import Step, Trace, batch_var
 
 MEAN = r"\mu_c = \frac{1}{NHW}\sum_{n,h,w} z_{nchw}"
 

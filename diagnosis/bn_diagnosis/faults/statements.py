@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bn_diagnosis.formulas import StepName
+from bn_diagnosis.trace import StepName
 
 Family = Literal["training", "backward", "inference", "running", "population", "convention"]
 

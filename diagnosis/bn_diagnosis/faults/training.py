@@ -9,7 +9,7 @@ from bn_diagnosis.faults.combining import Denominator
 from bn_diagnosis.faults.common import closed_form, normalised, projected, spread
 from bn_diagnosis.faults.fault import Fault, Kind, fault, note
 from bn_diagnosis.faults.statements import S, frac, right
-from bn_diagnosis.formulas import Trace
+from bn_diagnosis.trace import Trace
 
 bessel = Kind(anchor="note-7", killed_by="training.duplicated_batch")
 rootless = Kind(killed_by="training.scale_relation")

@@ -18,6 +18,7 @@ Given = Callable[[Trace], Any]
 _ROWS: Mapping[str, Given] = {
     **{name: attrgetter(name) for name in ("z", "g", "centred", "u", "du", "trained")},
     "out": attrgetter("y"),
+    "inferred_u": lambda t: (t.z - t.running_mean) / t.s,
     "row_var": lambda t: t.z.var(axis=1, keepdims=True),
 }
 _VECTORS: Mapping[str, Given] = {
@@ -37,11 +38,14 @@ _NUMBERS: Mapping[str, Given] = {
     "less_one": attrgetter("less_one"),
     "features": lambda t: t.z.shape[1],
     "images": lambda t: len(t.x),
+    "area": lambda t: t.n // len(t.x),
+    "pixels": lambda t: t.n // len(t.x) if t.x.ndim > 2 else t.n,
     "steps": attrgetter("steps_taken"),
 }
 GIVEN: Mapping[str, Given] = {**_ROWS, **_VECTORS, **_NUMBERS}
 """A formula's quantities, as a layer's step finds them. At inference, `mean` and `var` are still
-the latest training batch's; `own_mean` and `own_var` are those of the batch at hand.
+the latest training batch's; `own_mean` and `own_var` are those of the batch at hand. `area` of a
+matrix is one, and `pixels` is the number of its rows.
 """
 
 _OF_ROWS = ("u", "y", "du", "dz", "infer", "infer_dz")

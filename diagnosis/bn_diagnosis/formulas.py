@@ -73,7 +73,7 @@ STEPS: Mapping[StepName, Step] = {
 """Each quantity's right step."""
 
 
-def check_names(names: Mapping[StepName, Step] | Mapping[str, Step]) -> None:
+def check_names(names: Mapping[StepName, object] | Mapping[str, object]) -> None:
     """Raise ValueError, naming them, for steps that a layer does not have.
 
     Such a step would never be taken: a mistake in it would be none, without a word.

@@ -155,6 +155,7 @@ z, g, mu, row = (symbol(name) for name in ("z", "g", "mean", "var"))
         ("", reduction("mean", "all", add(z, minus(mu))),
          r"\frac{1}{BC}\sum_{i,c} \left(z_{ic} - \mu_c\right)"),
         ("u_i", add(z, reduction("mean", "features", row)), r"z_i + \frac1C\sum_c \sigma_c^2"),
+        ("u_i", mean(power(z, 2)), r"\frac1B\sum_j z_j^{2}"),
         ("u_i", reduction("sum", "all", g), r"\sum_{j,c} G_{jc}"),
     ],
 )  # fmt: skip
@@ -220,7 +221,7 @@ WRITTEN = {name: text for name, (text, _) in _SHAPES.items() if "row" not in nam
 SYMBOLS = {name: _NUMBERS.uniform(0.5, 2.0, shape) for name, (_, shape) in _SHAPES.items()}
 ALMOST = {name: each * (1 + 1e-12 * _NUMBERS.normal()) for name, each in SYMBOLS.items()}
 BY_TEXT = {text: SYMBOLS[name] for name, (text, _) in _SHAPES.items()}
-CARRIES_EXPONENT = ("B", r"\gamma", "(B-1)", r"(z_i-\mu_B)", r"\mathrm{row}")
+CARRIES_EXPONENT = ("B", "z_i", r"\gamma", "(B-1)", r"(z_i-\mu_B)", r"\mathrm{row}")
 _SIGMAS: Mapping[str, Callable[[Array], Array]] = {
     r"\sum_i": lambda x: x.sum(axis=0, keepdims=True),
     r"\sum_c": lambda x: x.sum(axis=1, keepdims=True),
@@ -401,7 +402,16 @@ def test_a_box_changes_nothing_and_holds_the_marked_part(data: st.DataObject) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["B + + B", r"\sum_i z_i + B", "z_i^{2}", "HW^{2}", "2 3", "B 2", r"\sqrt{B}^{2}", "B^{2}^{2}"],
+    [
+        "B + + B",
+        r"\sum_i z_i + B",
+        r"\hat z_i^{2}",
+        "HW^{2}",
+        "2 3",
+        "B 2",
+        r"\sqrt{B}^{2}",
+        "B^{2}^{2}",
+    ],
 )
 def test_the_reader_refuses_what_is_ambiguous(text: str) -> None:
     with pytest.raises(AssertionError):

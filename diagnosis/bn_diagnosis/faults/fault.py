@@ -8,8 +8,10 @@ from typing import cast
 
 from bn_properties.catalogue import BY_ID as PROPERTIES
 
+from bn_diagnosis.computing import step_of
+from bn_diagnosis.faults.equations import Formula, equations, formula, side_by_side
 from bn_diagnosis.faults.statements import STATEMENTS, Family, Statement, family_of
-from bn_diagnosis.formulas import check_names
+from bn_diagnosis.formulas import RIGHT, check_names
 from bn_diagnosis.trace import Step, StepName
 
 
@@ -55,19 +57,45 @@ Told = Callable[[str], Fault]
 
 @dataclass(frozen=True)
 class Kind:
-    """What mistakes of one kind share. Called with an id and the mistaken steps: a mistake.
+    """What mistakes of one kind share. Called with an id and the wrong formulas: a mistake.
 
-    So a fault is written `fault("id", step=formula)("= equation")("title. Explanation.")`: first
-    what is done, then the equation that it amounts to, then the words.
+    So a fault is written `fault("id", step="formula")("title. Explanation.")`: the formula is what
+    is computed, and what is shown. One that is no formula is `coded`.
     """
 
     family: Family | None = None
     right: str | None = None
+    """The right equation in LaTeX; for the mistakes that are coded."""
     anchor: str | None = None
     killed_by: str | None = None
+    form: Formula | None = None
+    """The right formula of the first step, in the form that the wrong one is a slip in."""
 
-    def __call__(self, id: str, /, **steps: Step) -> Mistake:
-        """Return what is done, still without an equation and words."""
+    def __call__(self, id: str, /, **steps: Formula) -> Told:
+        """Return the mistake of other formulas, still without words.
+
+        Raises:
+            ValueError: one is no formula, or is one of what there is not; it names the fault.
+        """
+        try:
+            check_names(steps)
+            names = cast(Mapping[StepName, Formula], steps)
+            trees = {step: formula(step, text) for step, text in names.items()}
+            replaces = {step: step_of(step, tree) for step, tree in trees.items()}
+        except ValueError as error:
+            raise ValueError(f"fault {id}: {error}") from None
+        right = {step: RIGHT[step] for step in trees}
+        if self.form is not None:
+            first = next(iter(trees))
+            right[first] = formula(first, self.form)
+        shown = side_by_side(trees, right)
+        return Mistake(self, id, replaces)(
+            equations({step: trees[step] for step in shown}),
+            equations({step: right[step] for step in shown}),
+        )
+
+    def coded(self, id: str, /, **steps: Step) -> Mistake:
+        """Return what is done by functions of our own, still without an equation and words."""
         return Mistake(self, id, cast(Mapping[StepName, Step], steps))
 
 

@@ -108,10 +108,11 @@ def _raised(base: Given[T], exponent: Fraction) -> Given[T]:
 def _reduced(tree: Reduction, of: Given[T]) -> Given[T]:
     axis = {"batch": 0, "features": 1, "all": None}[tree.axis]
     keeps, averages = tree.axis == "features", tree.kind == "mean"
+    add: Callable[..., Any] = np.add.reduce
 
     def reduced(held: T) -> Any:
         value = of(held)
-        total = np.add.reduce(value, axis=axis, keepdims=keeps)
+        total = add(value, axis=axis, keepdims=keeps)
         return total / (value.size if axis is None else value.shape[axis]) if averages else total
 
     return reduced

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from bn_diagnosis.recovery.indices import Indices, indices
 from bn_diagnosis.recovery.trees import Number, Path, Power, Product, Reduction, Sum, Symbol, Tree
 
-_ONE_SYMBOL = r"(?:[A-Za-z]|\\[A-Za-z]+|\\mathrm\{[A-Za-z]+\}|\([^()]*\))"
+_ONE_SYMBOL = r"(?:[A-Za-z](?:_[a-z])?|\\[A-Za-z]+|\\mathrm\{[A-Za-z]+\}|\([^()]*\))"
 _BARE = re.compile(rf"{_ONE_SYMBOL}|\\boxed\{{{_ONE_SYMBOL}\}}")
-"""What carries an exponent without further brackets: one symbol, or a name in brackets."""
+"""What carries an exponent without further brackets: one symbol, which may have an index, or a
+name in brackets."""
 _BRACKETED = re.compile(r"\(([^()]*)\)")
 _NUMBER_FIRST = re.compile(r"(\\boxed\{)?\d")
 _WORD_LAST = re.compile(r"\\mathrm\{[^{}]*\}$")

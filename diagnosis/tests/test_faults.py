@@ -236,11 +236,15 @@ def test_a_formula_is_computed_and_shown() -> None:
     trace.z, trace.g = _batch((4, 3), 0), _batch((4, 3), 1)
     found = np.asarray(made.replaces["dgamma"](trace))
     np.testing.assert_allclose(found, (trace.g * trace.z).sum(axis=0))
-    named = Kind(form="gamma / s * g")("named", dz="g / s")("")
-    assert named.right.endswith(r" = \frac{\gamma G_i}{\sqrt{\sigma_B^2 + \epsilon}}")
+    named = Kind(form="(du - Mean(du)) / s")("named", dz="du - Mean(du)")("")
+    assert named.wrong.endswith(r" = \gamma \left(G_i - \frac1B\sum_j G_j\right)")
+    assert r" = \frac{\gamma}{\sqrt{\sigma_B^2 + \epsilon}} \left(G_i - " in named.right
 
 
 def test_at_inference_the_normalised_value_is_that_of_the_running_statistics() -> None:
+    """A mistaken denominator is shown in the output."""
+    divided = fault("divided", infer_s="old_var")("")
+    assert divided.wrong == r"\hat z_i = \frac{\gamma \left(z_i - \mu\right)}{\sigma^2} + \beta"
     made = fault("inferred", infer="u")("")
     assert made.wrong == r"\hat z_i = \frac{z_i - \mu}{\sqrt{\sigma^2 + \epsilon}}"
     trace = _trace(3, CMU_HW1P1)

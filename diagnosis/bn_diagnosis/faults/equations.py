@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bn_diagnosis.formulas import RIGHT
 from bn_diagnosis.recovery.forms import AT_INFERENCE, FORWARD, LEFT, NAMES
 from bn_diagnosis.recovery.notation import parsed
 from bn_diagnosis.recovery.printing import latex
-from bn_diagnosis.recovery.trees import Tree, substituted
+from bn_diagnosis.recovery.trees import Tree, mentioned, multiply, substituted, symbol
 from bn_diagnosis.trace import StepName
 
 Formula = str | Tree
@@ -21,7 +22,6 @@ _LEFT: Mapping[StepName, str] = {
     "dz": f"{LEFT['dz']} =",
     "next_mean": r"M \leftarrow",
     "next_var": r"V \leftarrow",
-    "infer_s": "s =",
     "infer": f"{LEFT['inferred']} =",
     "infer_dz": f"{LEFT['inferred_dz']} =",
     "infer_dgamma": f"{LEFT['inferred_dgamma']} =",
@@ -65,10 +65,22 @@ def formula(step: StepName, text: Formula) -> Tree:
 
 
 def equation(step: StepName, tree: Tree) -> str:
-    """Return a step's equation in LaTeX, its denominator as the root that it should be."""
+    """Return a step's equation in LaTeX, its denominator as the root that it should be.
+
+    A denominator at inference is shown in the output.
+    """
+    if step == "infer_s":
+        return equation("infer", substituted(RIGHT["infer"], {"s": tree}))
     given, names = (AT_INFERENCE, _AT_INFERENCE) if step.startswith("infer") else (FORWARD, _NAMES)
     left = _LEFT[step]
     return f"{left} {latex(substituted(tree, {'s': given['s']}), names, left=left)}"
+
+
+def of_upstream(tree: Tree) -> Tree:
+    """Return a multiple of ∂Div/∂u as the notes write it: γ in front, and G in its place."""
+    if "du" not in mentioned(tree):
+        return tree
+    return multiply(symbol("gamma"), substituted(tree, {"du": symbol("g")}))
 
 
 def equations(trees: Mapping[StepName, Tree]) -> str:

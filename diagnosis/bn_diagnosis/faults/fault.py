@@ -9,7 +9,7 @@ from typing import cast
 from bn_properties.catalogue import BY_ID as PROPERTIES
 
 from bn_diagnosis.computing import step_of
-from bn_diagnosis.faults.equations import Formula, equations, formula, side_by_side
+from bn_diagnosis.faults.equations import Formula, equations, formula, of_upstream, side_by_side
 from bn_diagnosis.faults.statements import STATEMENTS, Family, Statement, family_of
 from bn_diagnosis.formulas import RIGHT, check_names
 from bn_diagnosis.trace import Step, StepName
@@ -69,7 +69,8 @@ class Kind:
     anchor: str | None = None
     killed_by: str | None = None
     form: Formula | None = None
-    """The right formula of the first step, in the form that the wrong one is a slip in."""
+    """The right formula of the first step, in the form that the wrong one is a slip in. Both are
+    then shown of G, where they are multiples of ∂Div/∂u."""
 
     def __call__(self, id: str, /, **steps: Formula) -> Told:
         """Return the mistake of other formulas, still without words.
@@ -85,14 +86,14 @@ class Kind:
         except ValueError as error:
             raise ValueError(f"fault {id}: {error}") from None
         right = {step: RIGHT[step] for step in trees}
-        if self.form is not None:
-            first = next(iter(trees))
-            right[first] = formula(first, self.form)
         shown = side_by_side(trees, right)
-        return Mistake(self, id, replaces)(
-            equations({step: trees[step] for step in shown}),
-            equations({step: right[step] for step in shown}),
-        )
+        if self.form is None:
+            wrong, right = ({step: some[step] for step in shown} for some in (trees, right))
+        else:
+            first = shown[0]
+            wrong = {first: of_upstream(trees[first])}
+            right = {first: of_upstream(formula(first, self.form))}
+        return Mistake(self, id, replaces)(equations(wrong), equations(right))
 
     def coded(self, id: str, /, **steps: Step) -> Mistake:
         """Return what is done by functions of our own, still without an equation and words."""

@@ -100,7 +100,7 @@ FAULTS: tuple[Fault, ...] = (
         ones. Branch on the mode, and use the running statistics untouched."""),
     fault(
         "inference-gradient-by-training-formula",
-        infer_dz="gamma / s * (g - Mean(g) - inferred_u * Mean(g * inferred_u))",
+        infer_dz="gamma / s * (g - Sum(g) / n - inferred_u / n * Sum(g * inferred_u))",
     )("""the gradient in inference mode is computed as in training. At inference, the mean and the
         variance are stored numbers that do not move with the input. The two routes through them are
         gone; only the direct one is left."""),

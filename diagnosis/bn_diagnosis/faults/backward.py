@@ -94,7 +94,7 @@ FAULTS: tuple[Fault, ...] = (
     note(5)("gamma-missing-in-variance-route", dvar="-1/2 * Sum(g * centred) / s**3")("""
         γ is missing from the variance route. All three routes start from ∂Div/∂u, which is γ times
         G. Here the one through the variance starts from G."""),
-    note(5)("gamma-missing-in-mean-route", dmean="-Sum(g / s)")("""γ is missing from the mean route.
+    note(5)("gamma-missing-in-mean-route", dmean="-Sum(g) / s")("""γ is missing from the mean route.
         All three routes start from ∂Div/∂u, which is γ times G. Here the one through the mean
         starts from G."""),
     steep("variance-route-missing", dz=f"{DIRECT} + {BY_MEAN}")("""the variance route is left out of
@@ -136,13 +136,13 @@ FAULTS: tuple[Fault, ...] = (
     fault("eps-missing-in-variance-route", dvar=f"{IN_VAR} * var**(-3/2)")("""ε is missing from the
         variance route. The derivative has the same σ² + ε as the forward pass. Without ε a constant
         feature gives NaN."""),
-    fault("eps-missing-in-mean-route", dmean="-Sum(du / sqrt(var))")("""ε is missing from the mean
+    fault("eps-missing-in-mean-route", dmean="-Sum(du) / sqrt(var)")("""ε is missing from the mean
         route. The derivative has the same denominator √(σ²+ε) as the forward pass. Without ε a
         constant feature gives NaN."""),
     note(5)(
         "eps-missing-in-input-gradient",
         dvar=f"{IN_VAR} * var**(-3/2)",
-        dmean="-Sum(du / sqrt(var))",
+        dmean="-Sum(du) / sqrt(var)",
         dz=f"du / sqrt(var) + {BY_VAR} + {BY_MEAN}",
     )("""ε is missing from all routes of the input gradient. The backward pass differentiates the
         forward pass as it is, with ε. Keep the denominator of the forward pass and use it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from bn_diagnosis.formulas import RIGHT
 from bn_diagnosis.recovery.forms import AT_INFERENCE, FORWARD, LEFT, NAMES
@@ -46,6 +47,9 @@ _AT_INFERENCE: Mapping[str, str] = {
     "inferred_u": NAMES["u"],
     "trained": "z_i^{train}",
 }
+_WRITTEN: Mapping[Tree, Tree] = {RIGHT["dmean"]: parsed("-Sum(du) / s")}
+"""What the notes write in another way than the one in which it is computed."""
+
 _SIDE_BY_SIDE: tuple[tuple[StepName, ...], ...] = (
     ("mean", "var"),
     ("dvar", "dmean", "dz", "dgamma", "dbeta"),
@@ -64,6 +68,7 @@ def formula(step: StepName, text: Formula) -> Tree:
     return substituted(tree, {"u": AT_INFERENCE["u"]}) if step.startswith("infer") else tree
 
 
+@cache
 def equation(step: StepName, tree: Tree) -> str:
     """Return a step's equation in LaTeX, its denominator as the root that it should be.
 
@@ -72,7 +77,7 @@ def equation(step: StepName, tree: Tree) -> str:
     if step == "infer_s":
         return equation("infer", substituted(RIGHT["infer"], {"s": tree}))
     given, names = (AT_INFERENCE, _AT_INFERENCE) if step.startswith("infer") else (FORWARD, _NAMES)
-    left = _LEFT[step]
+    left, tree = _LEFT[step], _WRITTEN.get(tree, tree)
     return f"{left} {latex(substituted(tree, {'s': given['s']}), names, left=left)}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from typing import Literal
 
 from bn_diagnosis.recovery.trees import (
@@ -37,11 +38,17 @@ def parsed(text: str, meaning: Mapping[str, Tree] | None = None) -> Tree:
     Raises:
         ValueError: it is no formula; it says what is not understood.
     """
+    tree = _read(text.strip())
+    return substituted(tree, meaning) if meaning else tree
+
+
+@cache
+def _read(text: str) -> Tree:
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = ast.parse(text, mode="eval").body
     except SyntaxError as error:
         raise ValueError(f"no formula: {text}") from error
-    return substituted(_tree(node), meaning or {})
+    return _tree(node)
 
 
 def _tree(node: ast.expr) -> Tree:

@@ -225,6 +225,8 @@ def test_a_misspelt_step_is_refused() -> None:
 def test_a_misspelt_formula_is_refused(text: str, refusal: str) -> None:
     with pytest.raises(ValueError, match=f"fault misspelt: {refusal}"):
         fault("misspelt", dgamma=text)
+    with pytest.raises(ValueError, match="fault shaped: a step that is no formula: rows"):
+        fault("shaped", rows="z")
 
 
 def test_a_formula_is_computed_and_shown() -> None:

@@ -80,6 +80,8 @@ class Kind:
         """
         try:
             check_names(steps)
+            if not steps.keys() <= RIGHT.keys():
+                raise ValueError(f"a step that is no formula: {', '.join(steps)}")
             names = cast(Mapping[StepName, Formula], steps)
             trees = {step: formula(step, text) for step, text in names.items()}
             replaces = {step: step_of(step, tree) for step, tree in trees.items()}

@@ -13,11 +13,11 @@ from bn_properties.records import Cause
 from bn_diagnosis.candidates import BatchNorm, Candidate
 from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.faults.statements import family_of
-from bn_diagnosis.formulas import Step, StepName, Trace
 from bn_diagnosis.recovery.forms import Observable
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.shapes import unlaid
 from bn_diagnosis.recovery.telling import OBSERVABLES, told
+from bn_diagnosis.trace import Step, StepName, Trace
 
 STEPS: Mapping[Observable, StepName] = {
     "out": "y",

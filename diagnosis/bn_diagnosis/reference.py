@@ -18,7 +18,8 @@ from bn_properties.protocol import (
 )
 from bn_properties.scenario import InProcess
 
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace, check_names
+from bn_diagnosis.formulas import STEPS, check_names
+from bn_diagnosis.trace import Step, StepName, Trace
 
 Replaced = Mapping[StepName, Step] | Mapping[str, Step]
 """Steps that stand in place of the oracle's, by name."""

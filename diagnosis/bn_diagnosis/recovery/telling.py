@@ -140,11 +140,12 @@ def _told_as_another(formula: Formula, convention: Convention) -> Told:
     assert formula.instead_of is not None
     name, other = OBSERVABLES[formula.observable], OBSERVABLES[formula.instead_of]
     left = LEFT[formula.observable]
+    right = forms(formula.observable, convention)[0].bindings[RESULT]
     return Told(
         f"as-{formula.instead_of}".replace("_", "-"),
         f"{name} is computed as {other} should be",
-        f"{left} = {latex(formula.base.bindings[RESULT], NAMES)}",
-        f"{left} = {latex(forms(formula.observable, convention)[0].bindings[RESULT], NAMES)}",
+        f"{left} = {latex(formula.base.bindings[RESULT], NAMES, left=left)}",
+        f"{left} = {latex(right, NAMES, left=left)}",
     )
 
 
@@ -165,8 +166,8 @@ def _told(formula: Formula, edit: Edit) -> Told:
     return Told(
         slug,
         title,
-        f"{left} = {latex(wrong, NAMES, as_far_as(wrong, path))}",
-        f"{left} = {latex(right, NAMES, path)}",
+        f"{left} = {latex(wrong, NAMES, as_far_as(wrong, path), left)}",
+        f"{left} = {latex(right, NAMES, path, left)}",
     )
 
 

@@ -352,6 +352,18 @@ def _line(error: BaseException, filename: str) -> int | None:
     return line
 
 
+_REMOVED = "NumPy 2 removed this name: a difference of versions, not of batch norm"
+_VERSIONS = {
+    "NumPy 2": _REMOVED,
+    "module 'numpy' has no attribute": _REMOVED,
+    "not None as shape": "None was () for older NumPy: write (); a difference of versions",
+    "only 0-dimensional arrays can be converted": "older NumPy took an array of one number for a "
+    "number: write a.item(); a difference of versions",
+    "np.sum(generator)": "older NumPy summed it: write sum(…); a difference of versions",
+}
+"""What is said beside messages that are about another version of NumPy."""
+
+
 def explain(error: BaseException, filename: str) -> str:
     """Describe an exception in one line: where in the submission, and what."""
     line = _line(error, filename)
@@ -362,10 +374,8 @@ def explain(error: BaseException, filename: str) -> str:
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
     name = type(error).__name__[:100]
     text = f"{name}: {message}" if message else name
-    if "NumPy 2" in message or "module 'numpy' has no attribute" in message:
-        text += " [NumPy 2 removed this name: a difference of versions, not of batch norm]"
-    if "not None as shape" in message:
-        text += " [None was () for older NumPy: write (); a difference of versions]"
+    hints = dict.fromkeys(hint for part, hint in _VERSIONS.items() if part in message)
+    text += "".join(f" [{hint}]" for hint in hints)
     missing = sorted({taken[word] for word in _WORD.findall(message) if word in taken})
     if missing:
         text += f" [{', '.join(missing)} is not installed here: nothing stands for it]"

@@ -68,9 +68,7 @@ def _is_rounding(
     """Whether enough of what is not reproduced is rounding in the candidate itself."""
     if 2 * len(missed) >= count:
         return False
-    unsteady = 0
-    for one, place in missed:
-        unsteady += _is_unsteady(found, one, place)
+    unsteady = sum(_is_unsteady(found, one, place) for one, place in missed)
     return len(missed) - unsteady <= (1 - ENOUGH) * (count - unsteady)
 
 

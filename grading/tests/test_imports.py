@@ -78,6 +78,13 @@ def test_settings_of_a_missing_package_may_be_changed(tmp_path: Path, line: str)
     assert check(str(path)).status is Status.CORRECT
 
 
+def test_what_is_not_there_has_no_elements(tmp_path: Path) -> None:
+    path = tmp_path / "styles.py"
+    source = f"import matplotlib.pyplot as plt\nlist(plt.styles)\n{HANDOUT.read_text('utf-8')}"
+    path.write_text(source, "utf-8")
+    assert "not iterable" in check(str(path)).summary
+
+
 def test_what_another_numpy_took_is_told_as_a_difference_of_versions(tmp_path: Path) -> None:
     path = tmp_path / "scalars.py"
     used = "return float(np.ones(1)) * (self.BW * NZ + self.Bb)"

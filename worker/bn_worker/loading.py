@@ -53,6 +53,9 @@ def _anything(name: str) -> type[_Missing]:
 class _Settings:
     """Takes settings by key, and stands in a with statement, to no effect."""
 
+    __iter__ = None
+    """What takes any key would else be gone through without an end."""
+
     def __getitem__(self, key: object) -> type[_Missing]:
         return _Missing
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
 from bn_properties.naming import Names
 from bn_properties.property import Property
+from bn_properties.protocol import SubjectError
 from bn_properties.records import Cause, Counterexample, Outcome, SourceLine
 from bn_properties.reducing import minimise
 from bn_properties.scenario import Scenario
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis, Explanation
 
 
+MANY = 20
+"""In how many scenarios a call must be answered before an exception elsewhere is one mistake."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,11 +40,13 @@ def consequences(
     explanations: Sequence[Explanation],
     oracle: Oracle,
     all_found: Mapping[str, Finding] = MappingProxyType({}),
+    working: Collection[str] = (),
 ) -> dict[str, str]:
     """Return which failures follow from which other one's mistake, in the catalogue's order.
 
     What the mistake that explains a part fails besides its own properties follows from those; what
     fails for the same few cases alone, or by the same exception, follows from the first of them.
+    `working` are the calls that are answered elsewhere (see `_failed_alike`).
     A property of the mistake's own may be blocked (see `all_found`): then its root is the own one.
     """
     found: dict[str, str] = {}
@@ -62,7 +68,7 @@ def consequences(
         if each.property.id in found:
             continue
         within = WITHIN.get(each.only) if each.only else None
-        for alike in (within if within in wider else each.only, _raised(each)):
+        for alike in (within if within in wider else each.only, _failed_alike(each, working)):
             if alike is not None:
                 main_id = first.setdefault(alike, each.property.id)
                 if main_id != each.property.id:
@@ -70,15 +76,22 @@ def consequences(
     return found
 
 
-def _raised(found: Finding) -> str | None:
-    """Return the exception by which a property fails on some cases: there, it is one mistake.
+def _failed_alike(found: Finding, working: Collection[str] = ()) -> str | None:
+    """Return by what a property fails, where all that fails by the same is one mistake.
 
-    Where it is raised on all of them, nothing is shown to be right.
+    That is an exception, or a shape, where some other cases show that the call is right: the
+    property's own, or those of any property, as the call is among those that are `working`. Where
+    it is never right, nothing is shown to be.
     """
     error = None if found.failing is None else found.failing.error
-    if error is None or error.failure != "raised" or min(found.errors.values(), default=2) > 1:
+    if error is None or error.failure not in ("raised", "unusable_result"):
         return None
-    return error.message
+    what, is_shape, _ = error.message.partition(" has shape ")
+    if error.failure == "unusable_result" and not is_shape:
+        return error.message  # how it is given is wrong, and not the number
+    partly = min(found.errors.values(), default=2) <= 1
+    call, raises, _ = error.message.partition(" raises:")
+    return what if partly or (raises and call in working) else None
 
 
 class Followed(NamedTuple):
@@ -208,7 +221,16 @@ class PartExamination:
         ]
         if len(roots) < 2:
             return {}
-        return consequences(roots, self.explanations, self.oracle, self._scanned)
+        return consequences(roots, self.explanations, self.oracle, self._scanned, self._working())
+
+    def _working(self) -> frozenset[str]:
+        """Return the calls that are answered in many scenarios, whatever they do in others."""
+        answered = Counter[str]()
+        for scenario, responses in self.transcript.observed:
+            for operations, response in zip(scenario.operations, responses, strict=False):
+                if not any(isinstance(each, SubjectError) for each in response.values.values()):
+                    answered.update(each.name for each in operations)
+        return frozenset(name for name, count in answered.items() if count >= MANY)
 
     def finding(self, id_: str) -> Finding:
         """Return what came of one property; a root failure is brought down to the smallest case."""

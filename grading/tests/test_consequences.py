@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+import numpy as np
 from bn_diagnosis.diagnosis import Explanation
 from bn_grading.part_examination import consequences
 from bn_oracle.conventions import CMU_HW1P1
@@ -13,6 +14,7 @@ from bn_properties.cases.traits import TraitName
 from bn_properties.catalogue import BY_ID
 from bn_properties.checking import Failing, Finding
 from bn_properties.property import Property
+from bn_properties.protocol import Failure, SubjectError
 from bn_properties.records import Cause, Outcome
 from bn_properties.transcript import Oracle
 
@@ -25,6 +27,16 @@ INPUT, EDITS = "backward.input_gradient", "hygiene.input_unmodified"
 def root(id_: str, only: TraitName | None = None) -> Finding:
     failing = Failing(CASE, None, None, None, ())
     return Finding(BY_ID[id_], Outcome.FAIL, 1, 2.0, failing, "", only=only)
+
+
+def raised(id_: str, message: str, errors: Mapping[int, float]) -> Finding:
+    """Return a finding of an exception, or of a result that cannot be used, on these cases."""
+    failure: Failure = "raised" if " raises:" in message else "unusable_result"
+    failing = Failing(CASE, None, None, SubjectError(failure, message), ())
+    return Finding(BY_ID[id_], Outcome.FAIL, len(errors), 2.0, failing, message, errors)
+
+
+ALWAYS, PARTLY = {0: np.inf, 1: np.inf}, {0: np.inf, 1: 0.5}
 
 
 def explanation(own: Collection[str], fails: Collection[str]) -> Explanation:
@@ -82,3 +94,29 @@ def test_what_fails_for_a_part_of_those_is_the_same_mistake() -> None:
 def test_what_fails_for_the_same_few_cases_is_one_mistake() -> None:
     roots = [root(BETA, "one_value"), root(GAMMA, "square"), root(INPUT, "one_value"), root(EDITS)]
     assert {INPUT: BETA} == consequences(roots, [], ORACLE)
+
+
+def test_one_exception_is_one_mistake_where_the_call_is_right_elsewhere() -> None:
+    message = "infer raises: line 3: ValueError"
+    partly = [raised(BETA, message, PARTLY), raised(GAMMA, message, PARTLY)]
+    assert {GAMMA: BETA} == consequences(partly, [], ORACLE)
+    always = [raised(BETA, message, ALWAYS), raised(GAMMA, message, ALWAYS)]
+    assert {} == consequences(always, [], ORACLE)
+    assert {GAMMA: BETA} == consequences(always, [], ORACLE, working=["infer"])
+    assert {} == consequences(always, [], ORACLE, working=["train"])
+    other = [raised(BETA, message, PARTLY), raised(GAMMA, "infer raises: line 4: E", PARTLY)]
+    assert {} == consequences(other, [], ORACLE, working=["infer"])
+
+
+def test_one_way_of_giving_a_result_is_one_mistake() -> None:
+    shapes = [f"dz has shape {shape}, but should have shape (2, 1)" for shape in ("()", "(2,)")]
+    partly = [
+        raised(id_, message, PARTLY) for id_, message in zip((BETA, GAMMA), shapes, strict=True)
+    ]
+    assert {GAMMA: BETA} == consequences(partly, [], ORACLE)
+    always = [
+        raised(id_, message, ALWAYS) for id_, message in zip((BETA, GAMMA), shapes, strict=True)
+    ]
+    assert {} == consequences(always, [], ORACLE)
+    graph = [raised(id_, "running_mean is not detached", ALWAYS) for id_ in (BETA, GAMMA)]
+    assert {GAMMA: BETA} == consequences(graph, [], ORACLE)

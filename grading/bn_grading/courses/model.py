@@ -106,7 +106,8 @@ class Course(Table):
     """What the failure of a property that earns no points takes off, in a part that is required."""
     only: dict[TraitName, float] = Field(default_factory=dict)
     """How much of a property's points is lost where it fails only for some inputs, 0 to 1 each:
-    `one_value`, `one_feature`, `square`, `zero_gamma`, `constant_feature`; ¼ where nothing is said.
+    `one_value`, `one_row`, `one_feature`, `square`, `zero_gamma`, `constant_feature`,
+    `axis_of_one`; ¼ where nothing is said.
     """
     limits: Limits = Limits()
     parts: tuple[Part, ...] = Field(min_length=1)

@@ -11,6 +11,7 @@ from bn_properties.cases.case import Case
 
 TraitName = Literal[
     "one_value",
+    "one_row",
     "one_feature",
     "square",
     "zero_gamma",
@@ -29,8 +30,18 @@ class Trait(NamedTuple):
 
 
 def _constant(case: Case) -> bool:
-    flat = np.ptp(case.x, axis=(0, *range(2, case.x.ndim))) == 0
-    return bool(flat.any())
+    return any(
+        bool((np.ptp(batch, axis=(0, *range(2, batch.ndim))) == 0).any())
+        for batch in (case.x, *case.more)
+    )
+
+
+def _one_value(case: Case) -> bool:
+    return any(batch.size == case.features for batch in (case.x, *case.more))
+
+
+def _axis_of_one(case: Case) -> bool:
+    return any(1 in batch.shape for batch in (case.x, case.probe))
 
 
 def _square(case: Case) -> bool:
@@ -42,22 +53,26 @@ def _zero_gamma(case: Case) -> bool:
 
 
 KNOWN: Mapping[TraitName, Trait] = {
-    "one_value": Trait("batches of one", lambda case: case.batch_size == 1),
+    "one_value": Trait("batches of one", _one_value),
+    "one_row": Trait("inference on one instance", lambda case: len(case.probe) == 1),
     "one_feature": Trait("a single feature", lambda case: case.features == 1),
     "square": Trait("as many instances as features", _square),
     "zero_gamma": Trait("a γ that is 0", _zero_gamma),
     "constant_feature": Trait("a feature that does not vary", _constant),
-    "axis_of_one": Trait("an axis of length one", lambda case: 1 in case.x.shape),
+    "axis_of_one": Trait("an axis of length one", _axis_of_one),
 }
 """All that are looked for, the narrower ones first."""
 WITHIN: Mapping[TraitName, TraitName] = {
     "one_value": "axis_of_one",
+    "one_row": "axis_of_one",
     "one_feature": "axis_of_one",
 }
 """Which are part of a wider one."""
 
 FEW = 5
 """How many cases without the trait must hold before it is said that only those with it fail."""
+CHANCE = 1e-4
+"""How likely it may be that as many failing cases as there are all have a trait by chance."""
 
 
 def only(
@@ -65,7 +80,8 @@ def only(
 ) -> TraitName | None:
     """Return what all failing cases have, and those that hold have not.
 
-    Most of the cases that have it fail, or it is chance; and several that have it not hold.
+    Most of the cases that have it fail, or so many that it is no chance; and several that have it
+    not hold.
 
     Args:
         cases: all cases.
@@ -80,6 +96,7 @@ def only(
         with_it = [case for case in asked if trait.has(case)]
         if len(asked) - len(with_it) < FEW or not all(trait.has(case) for case in wrong):
             continue
-        if 2 * len(wrong) > len(with_it):
+        chance = (len(with_it) / len(asked)) ** len(wrong)
+        if 2 * len(wrong) > len(with_it) or chance < CHANCE:
             return name
     return None

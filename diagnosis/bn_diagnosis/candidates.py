@@ -120,7 +120,7 @@ class Candidate:
         """Return what is told of the faults, which reproduce so many results: all there are."""
         return Cause(
             fault=" + ".join(fault.id for fault in self.faults),
-            title="; and ".join(fault.title for fault in self.faults),
+            title="; and ".join(dict.fromkeys(fault.title for fault in self.faults)),
             wrong=r" \qquad ".join(fault.wrong for fault in self.faults),
             right=r" \qquad ".join(fault.right for fault in self.faults),
             explanation=" ".join(fault.explanation for fault in self.faults),

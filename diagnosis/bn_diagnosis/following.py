@@ -55,6 +55,8 @@ class Read(NamedTuple):
 
     value: Array
     origin: Origin
+    name: str = ""
+    """What it is called there."""
 
 
 class Computed(NamedTuple):
@@ -66,6 +68,8 @@ class Computed(NamedTuple):
     read: tuple[Read, ...]
     present: tuple[Array, ...]
     """All arrays that have a name by then."""
+    is_overwritten: bool = False
+    """Whether a later line of its function gives the same name another value."""
     calls_own: bool = False
     """Whether it calls a function of the file."""
 
@@ -87,7 +91,7 @@ _Latest = dict[tuple[int | None, str], Read]
 def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
     """Yield what each statement of a file computed, as far as `trace` has seen it."""
     tree = ast.parse(source)
-    statements, calling = _statements(tree), _calling(tree)
+    statements, calling, overwritten = _statements(tree), _calling(tree), _overwritten(tree)
     latest, within = _Latest(), _called_within(trace)
     for each in trace:
         statement = statements.get(each.line)
@@ -97,13 +101,17 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
             if _key(getattr(statement, "value", None)) is None:
                 origin = "renamed" if _is_called_otherwise(statement, each, latest) else origin
             read = tuple(_read(statement, each, latest))
-            yield Computed(statement, each.value, origin, read, present, statement in calling)
+            again = statement in overwritten
+            yield Computed(
+                statement, each.value, origin, read, present, again, statement in calling
+            )
         elif each.frame in within:
             # What another function of the file hands on is its own where it was given that itself.
             origin = "given" if _handed_on(each, latest) else "renamed"
         else:
             origin = "given"
-        latest[None if "." in each.name else each.frame, each.name] = Read(each.value, origin)
+        key = None if "." in each.name else each.frame, each.name
+        latest[key] = Read(each.value, origin, each.name)
 
 
 def _is_called_otherwise(
@@ -234,6 +242,29 @@ def _calling(tree: ast.Module) -> frozenset[ast.stmt]:
     nodes = list(ast.walk(tree))
     own = {each.name for each in nodes if isinstance(each, ast.FunctionDef)}
     return frozenset(each for each in _simple(nodes) if own & set(_called(each)))
+
+
+def _overwritten(tree: ast.Module) -> frozenset[ast.stmt]:
+    """Return the statements of functions behind which the same name is given a value again, in one
+    of the same block.
+    """
+    found = set[ast.stmt]()
+    for node in ast.walk(tree):
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            later = set[str]()
+            for statement in reversed(block if isinstance(block, list) else []):
+                names = set(_targets(statement))
+                if names & later:
+                    found.add(statement)
+                later |= names
+    return frozenset(found)
+
+
+def _targets(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.Assign):
+        yield from map(ast.unparse, statement.targets)
+    elif isinstance(statement, ast.AugAssign):
+        yield ast.unparse(statement.target)
 
 
 def _called(statement: ast.stmt) -> Iterator[str]:

@@ -61,6 +61,7 @@ RIGHT: Mapping[StepName, Tree] = {
 STEPS: Mapping[StepName, Step] = {
     "rows": lambda t: to_rows(t.x),
     "restore": lambda t: from_rows(t.result, t.x.shape),
+    "initial_mean": lambda t: np.full(t.gamma.shape, t.convention.initial_mean),
     "initial_var": lambda t: np.full(t.gamma.shape, t.convention.initial_var),
     "after_infer": lambda t: None,
     "cumulative_decay": lambda t: (t.steps_taken - 1) / t.steps_taken,

@@ -17,6 +17,7 @@ import numpy as np
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import Convention
 
+from bn_diagnosis.called import called, is_called
 from bn_diagnosis.following import Assigned, Computed, Line, Read, computed
 from bn_diagnosis.recovery.edits import Edit
 from bn_diagnosis.recovery.forms import FORWARD, RESULT, Program, forms
@@ -105,6 +106,16 @@ def _spread(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
     return batch if fits else shape
 
 
+_KEPT_AS: Mapping[str, str] = {"new_mean": "old_mean", "new_var": "old_var"}
+"""Under which names quantities are kept that replace others."""
+
+
+def _quantities(program: Program, symbols: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Yield the quantities of a program, and what is given."""
+    with np.errstate(all="ignore"):
+        yield from Run(program, symbols).known.items()
+
+
 class _Worth(NamedTuple):
     """What the parts of formulas are worth."""
 
@@ -150,17 +161,33 @@ def _some(part: Tree) -> Iterator[Tree]:
                         yield multiply(summed.of, *chosen)
 
 
+class _Exchanged(NamedTuple):
+    """What a slip exchanges."""
+
+    new: _Known
+    """What it puts in, and its parts."""
+    whole: _Known
+    """What it makes of the quantity that it is in."""
+    instead_of: list[Array]
+    """What it puts it in the place of."""
+
+
 class Locator:
     """Finds lines under one convention, on one layer's batch."""
 
     def __init__(self, convention: Convention, symbols: Mapping[str, Array]) -> None:
         """Compute what right formulas give; `symbols` are (1, B, C), (1, 1, C) or (1, 1, 1)."""
-        symbols = with_new(symbols, convention)
+        self._convention, symbols = convention, with_new(symbols, convention)
         self._symbols, self._batch = symbols, symbols["z"].shape
         right = [program for each in ORDER for program in forms(each, convention)]
         self._right = _worth([*right, Program(FORWARD), *NODES], symbols)
         self._right.whole.extend(symbols.values())
         self._numbers = frozenset(_numbers(symbols))
+        named = dict[str, list[Array]]()
+        for name, value in chain(*(_quantities(each, symbols) for each in right)):
+            named.setdefault(_KEPT_AS.get(name, name), []).append(value)
+        self._named = {name: self._known(each) for name, each in named.items()}
+        """What each quantity is in right forms."""
 
     def line(self, formula: Formula, trace: Sequence[Assigned], source: str) -> Line | None:
         """Return the line in which a formula with a slip goes wrong, if it can be told."""
@@ -172,7 +199,12 @@ class Locator:
                 return each.line(source)
         if self._leaves_nothing(formula):
             return None  # what goes wrong is the line whose sum vanishes, and that is nobody's
-        base, slipped = (_worth([each], self._symbols) for each in (formula.base, formula.program))
+        is_right = any(
+            formula.base.key == each.key for each in forms(formula.observable, self._convention)
+        )
+        # Else it is of what the submission's own forward gives.
+        base = _worth([formula.base] if is_right else [], self._symbols)
+        slipped = _worth([formula.program], self._symbols)
         whole = self._known(self._right.whole, base.whole)
         right = self._known(self._right.whole, base.whole, self._right.some, base.some)
         wrong, partly = self._known(slipped.whole), self._known(slipped.some)
@@ -211,7 +243,9 @@ class Locator:
         result = self._known([value])
         given = [each for each in arrays if each.value in result]
         named = [each for each in given if not each.returns]
-        return next(reversed(named or given), None)
+        last = next(reversed(named or given), None)
+        # A later line may have left what it was given as it is.
+        return None if last is not None and last.is_overwritten else last
 
     def _reads_right(self, found: Computed, formula: Formula, whole: _Known) -> bool:
         """Whether all that a statement reads is right, and is what its name says, as far as that
@@ -227,7 +261,7 @@ class Locator:
         signed = any(-each.value in whole and each.value not in given for each in arrays)
         if signed and _is_sign(formula):
             return False  # which of two lines has the wrong sign cannot be told
-        right = all(each.value in whole for each in arrays)
+        right = all(each.value in whole and self._is_what_it_says(each) for each in arrays)
         right &= all(self._is_right_number(each) for each in numbers)
         return right and not self._is_put_in(found, formula)
 
@@ -237,17 +271,21 @@ class Locator:
         """
         present, run = self._known(found.present), Run(formula.base, self._symbols)
         for edit in formula.edits:
-            put_in, instead_of = self._exchanged(formula, edit)
+            put_in = self._exchanged(formula, edit)
             # Where the right one is nowhere, the line before may compute what belongs elsewhere.
-            swapped = edit.rule == "another quantity" and any(one in present for one in instead_of)
+            swapped = edit.rule == "another quantity" and any(
+                one in present for one in put_in.instead_of
+            )
             numbers = self._numbers_of(run, edit)
             for each in found.read:
                 if each.value.size == 1:
                     same = any(_same(each.value.item(), one) for one in numbers)
                     is_it = same and each.origin == "computed"
                 else:
-                    belongs = each.value in put_in or -each.value in put_in
-                    is_it = belongs and each.origin != "given" and not swapped
+                    itself = each.value in put_in.new or -each.value in put_in.new
+                    made = each.value in put_in.whole or -each.value in put_in.whole
+                    apart = swapped and not is_called(each.name, edit.old)
+                    is_it = each.origin != "given" and (made or (itself and not apart))
                 if is_it:
                     return True
         return False
@@ -260,34 +298,48 @@ class Locator:
         values += [run.at(RESULT if edit.everywhere else edit.binding, each) for each in news]
         return [each.item() for each in values if each.size == 1]
 
+    def _is_what_it_says(self, read: Read) -> bool:
+        """Whether an array that has a quantity's usual name is that quantity."""
+        name = called(read.name)
+        right = self._named.get(name) if name is not None else None
+        return right is None or read.value in right or -read.value in right
+
     def _is_right_number(self, read: Read) -> bool:
         """Whether a right line may read a number; one that is computed must be about something."""
         value = float(read.value.reshape(()))
+        counts = [self._symbols[name].item() for name in ("n", "images") if name in self._symbols]
+        if is_called(read.name, symbol("n")) and value == self._symbols["features"].item():
+            return value in counts
         if read.origin == "computed" and value in (-1.0, 0.0, 1.0):
             return False
         return any(_same(value, one) for one in self._numbers)
 
-    def _exchanged(self, formula: Formula, edit: Edit) -> tuple[_Known, list[Array]]:
-        """Return what a slip puts in, with its parts and what it makes of the quantity that it is
-        in, and what it puts it in the place of.
+    def _exchanged(self, formula: Formula, edit: Edit) -> _Exchanged:
+        """Return what a slip puts in, with its parts, what it makes of the quantity that it is in,
+        and what it puts it in the place of.
         """
         run = Run(formula.base, self._symbols)
         if edit.everywhere:
             whole_ones = (run.at(RESULT, tree) for tree in edit.everywhere.values())
-            return self._known(whole_ones), []
+            return _Exchanged(self._known(whole_ones), self._known([]), [])
         news = [edit.new]
         if type(edit.new) is type(edit.old):
             news += [each for each in edit.new.parts if each not in edit.old.parts]
         whole = edit.made(formula.base).bindings[edit.binding]
         ways = {as_far_as(whole, edit.path[:depth]) for depth in range(len(edit.path))}
-        news += [at(whole, way) for way in ways]
-        found = list[Array]()
         with np.errstate(all="ignore"):
-            for each in news:
-                with contextlib.suppress(ValueError, KeyError):
-                    value = run.at(edit.binding, each)
-                    found += [value, 1.0 / value]  # to divide by it is to multiply by the other
-            return self._known(found), [run.at(edit.binding, edit.old)]
+            made = [
+                list(self._both_ways(run, edit, trees))
+                for trees in (news, [at(whole, way) for way in ways])
+            ]
+            old = [run.at(edit.binding, edit.old)]
+        return _Exchanged(self._known(made[0]), self._known(made[1]), old)
+
+    def _both_ways(self, run: Run, edit: Edit, trees: Iterable[Tree]) -> Iterator[Array]:
+        for each in trees:
+            with contextlib.suppress(ValueError, KeyError):
+                value = run.at(edit.binding, each)
+                yield from (value, 1.0 / value)  # to divide by it is to multiply by the other
 
     def _constants(self, formula: Formula) -> frozenset[float]:
         """Return the numbers that stand throughout a formula in another one's place, and are no

@@ -32,8 +32,7 @@ def reference_layer(replaced: Replaced, convention: Convention, setup: Setup) ->
         ValueError: there is no step of that name.
     """
     layer = ReferenceLayer(start(convention, setup), replaced)
-    if setup.running_var is None:
-        layer.begin()
+    layer.begin(mean=setup.running_mean is None, var=setup.running_var is None)
     return layer
 
 
@@ -92,9 +91,12 @@ class ReferenceLayer:
         self._inferred = trace.x, trace.z, trace.s, trace.running_mean
         self._first: dict[tuple[Moment, Quantity], AnyArray] = {}
 
-    def begin(self) -> None:
-        """Give the running variance its initial value."""
-        self._t.running_var = self._step("initial_var")
+    def begin(self, *, mean: bool, var: bool) -> None:
+        """Give the running statistics their initial values, as far as nobody has set them."""
+        if mean:
+            self._t.running_mean = self._step("initial_mean")
+        if var:
+            self._t.running_var = self._step("initial_var")
 
     def _take(self, *names: StepName) -> None:
         """Take the steps in their order; each sets the quantity that it is named for."""

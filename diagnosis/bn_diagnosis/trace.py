@@ -98,6 +98,7 @@ StepName = Literal[
     "dvar",
     "dmean",
     "dz",
+    "initial_mean",
     "initial_var",
     "next_mean",
     "next_var",

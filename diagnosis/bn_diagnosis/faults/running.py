@@ -191,6 +191,10 @@ FAULTS: tuple[Fault, ...] = (
     kept("running-variance-about-running-mean", "Mean((z - old_mean)**2)")("""the running variance
         accumulates squares about the running mean. Each batch contributes its variance about its
         own mean. Squares about the running mean also hold the distance between the two means."""),
+    fault.coded("initial-mean-one", initial_mean=lambda t: np.ones(t.gamma.shape))(
+        "= 1"
+    )("""the running mean starts at one where it should start at zero. The course says where the
+        average starts. Until the batches outweigh it, inference subtracts another mean."""),
     fault.coded(
         "initial-variance-exchanged",
         initial_var=lambda t: np.full(t.gamma.shape, 1.0 - t.convention.initial_var),

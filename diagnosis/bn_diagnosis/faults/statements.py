@@ -55,6 +55,7 @@ class Statement:
 _NO_FORMULAS: Mapping[StepName, str] = {
     "rows": r"z_{(n,h,w),c} = x_{nchw}",
     "restore": r"\hat z_{nchw} = \hat z_{(n,h,w),c}",
+    "initial_mean": "M = M_0",
     "initial_var": "V = V_0",
     "after_infer": r"M \leftarrow M, \quad V \leftarrow V",
     "cumulative_decay": r"M_n = \frac1n\sum_{t=1}^n \mu_t",
@@ -76,6 +77,7 @@ _SETTLED: Mapping[StepName, tuple[str, int | None]] = {
     "dvar": (_INPUT, 3),
     "dmean": (_INPUT, 2),
     "dz": (_INPUT, 5),
+    "initial_mean": ("running.initial_values", None),
     "initial_var": ("running.initial_values", None),
     "next_mean": ("running.mean_recurrence", None),
     "next_var": ("running.variance_recurrence", None),

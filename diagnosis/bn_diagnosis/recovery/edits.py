@@ -87,7 +87,7 @@ VECTORS = (
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ROWS, (*ROWS, *VECTORS)),
-    **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps", "n")),
+    **dict.fromkeys(VECTORS, (*VECTORS, *ROWS, "eps", "n", "keep")),
     **dict.fromkeys(SCALARS, (*SCALARS, *VECTORS, *ROWS)),
 }
 """What may stand in a symbol's place: what has its shape, and, further down, what broadcasts."""
@@ -145,6 +145,8 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     {"n": multiply(IMAGES, symbol("width"))},
     {"n": multiply(IMAGES, symbol("height"), symbol("height"))},
     {"n": multiply(IMAGES, symbol("width"), symbol("width"))},
+    {"n": multiply(IMAGES, symbol("height"), power(symbol("width"), -1))},
+    {"n": multiply(IMAGES, symbol("width"), power(symbol("height"), -1))},
     {"n": ONE},
     {"eps": ZERO},
     *({"eps": each} for each in FIXED_EPS),
@@ -160,6 +162,7 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     *({"keep": number(each)} for each in ("9/10", "1/10", "99/100", "1/100", "1/2")),
     {"old_var": multiply(symbol("old_var"), symbol("less_one"), power(N, -1))},
     {"old_var": multiply(symbol("old_var"), N, power(symbol("less_one"), -1))},
+    {"old_mean": symbol("old_var"), "old_var": symbol("old_mean")},
     {"old_mean": symbol("mean"), "old_var": symbol("var")},
     {"mean": symbol("old_mean"), "var": symbol("old_var")},
     {"old_mean": symbol("last_mean"), "old_var": symbol("last_var")},
@@ -181,6 +184,8 @@ _DIVISORS = (
 VAR = symbol("var")
 _BEHIND: tuple[Mapping[str, Tree], ...] = (
     {"s": VAR},
+    {"s": VAR, "var": symbol("s")},
+    {"var": symbol("s")},
     {"centred": symbol("u")},
     *({"s": power(add(VAR, each), "1/2")} for each in FIXED_EPS),
 )
@@ -211,8 +216,7 @@ def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
     if not _differentiates(program):
         return
     known = [*(name for name in symbols if name != RESULT), *FORWARD]
-    for name in ("centred", "s", "u"):
-        tree = program.bindings[name]
+    for name, tree in _computed_anew(program):
         for path, part in walk(tree):
             for rule, new in (*_omitted(part), *_exchanged(part, known)):
                 anew = {name: replaced(tree, {path: new})}
@@ -221,6 +225,13 @@ def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
                     # The normalised values are then made of it, or are those of the forward.
                     whole = {**anew, "u": substituted(FORWARD["u"], anew)}
                     yield Edit(name, path, rule, part, new, forward, whole)
+
+
+def _computed_anew(program: Program) -> Iterator[tuple[str, Tree]]:
+    """Yield the quantities that a backward may compute anew, some with the statistic in them."""
+    yield from ((name, program.bindings[name]) for name in ("centred", "s", "u"))
+    yield "centred", substituted(program.bindings["centred"], FORWARD)
+    yield "s", substituted(program.bindings["s"], FORWARD)
 
 
 def _differentiates(program: Program) -> bool:

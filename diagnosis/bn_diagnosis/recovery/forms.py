@@ -247,6 +247,14 @@ def _graph() -> dict[str, Tree]:
     }
 
 
+def _graph_of_variance() -> dict[str, Tree]:
+    """Return the same graph, where the root's derivative is of the variance again."""
+    return {
+        **_graph(),
+        "dvar": multiply(HALF, power(add(var, eps), "-1/2"), symbol("dsqrt")),
+    }
+
+
 def _running(old: Tree, new: Tree) -> tuple[dict[str, Tree], ...]:
     """Return the weighted average of two, and the step from the one towards the other."""
     rest = add(number(1), minus(keep))
@@ -261,7 +269,7 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
     if observable == "dz":
         makers = (
             _chain, _closed_in_u, _closed_in_g, _means, _graph, _whole_chain,
-            _whole_chain_undivided, _means_of_g,
+            _whole_chain_undivided, _means_of_g, _graph_of_variance,
         )  # fmt: skip
         gradients = {"dbeta": total(g), "dgamma": total(multiply(g, u))}
         known = {**FORWARD, "out": AFFINE, **gradients}

@@ -95,6 +95,17 @@ def test_what_another_numpy_took_is_told_as_a_difference_of_versions(tmp_path: P
     assert refused or result.status is Status.CORRECT, "this NumPy takes it"
 
 
+@pytest.mark.parametrize("line", ["from collections import Iterable", "import time; time.clock()"])
+def test_what_python_has_removed_is_told_as_a_difference_of_versions(
+    tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "old.py"
+    path.write_text(f"{line}\n{HANDOUT.read_text('utf-8')}", "utf-8")
+    result = check(str(path))
+    assert result.status is Status.UNUSABLE
+    assert "a difference of versions" in result.summary
+
+
 @pytest.mark.parametrize("how", ["@njit", "@njit(cache=True)", "@numba.jit(nopython=True)"])
 def test_a_decorator_of_a_missing_package_leaves_what_it_decorates(
     how: str, tmp_path: Path

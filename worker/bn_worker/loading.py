@@ -362,22 +362,30 @@ _VERSIONS = {
     "not None as shape": "None was () for older NumPy: write (); a difference of versions",
     "only 0-dimensional arrays can be converted": "older NumPy took an array of one number for a "
     "number: write a.item(); a difference of versions",
+    "Unable to avoid copy": "older NumPy copied all the same: write np.asarray(…); a difference of "
+    "versions",
+    "module 'time' has no attribute 'clock'": "Python 3.8 removed it: write time.perf_counter; a "
+    "difference of versions",
+    "from 'collections'": "Python 3.10 removed it there: write from collections.abc import …; a "
+    "difference of versions",
     "np.sum(generator)": "older NumPy summed it: write sum(…); a difference of versions",
 }
-"""What is said beside messages that are about another version of NumPy."""
+"""What is said beside messages that are about another version of NumPy, or of Python."""
 
 
 def explain(error: BaseException, filename: str) -> str:
     """Describe an exception in one line: where in the submission, and what."""
     line = _line(error, filename)
     try:
-        message = str(error)
+        message, cause = str(error), str(error.__cause__)
     except Exception:
-        message = "(its message cannot be printed)"
+        message, cause = "(its message cannot be printed)", ""
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
     name = type(error).__name__[:100]
     text = f"{name}: {message}" if message else name
-    hints = dict.fromkeys(hint for part, hint in _VERSIONS.items() if part in message)
+    hints = dict.fromkeys(
+        hint for part, hint in _VERSIONS.items() if part in message or part in cause
+    )
     text += "".join(f" [{hint}]" for hint in hints)
     missing = sorted({taken[word] for word in _WORD.findall(message) if word in taken})
     if missing:

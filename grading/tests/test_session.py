@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from bn_grading.courses.model import Limits
+from bn_grading.subject.isolation import Isolation
 from bn_grading.subject.session import MAX_RESTARTS, SEARCHED, CannotLoad, Refused, Script, Session
 from bn_grading.subject.transport import room_for
 from bn_properties.protocol import SubjectError
@@ -41,20 +42,24 @@ class World:
         self.now = 0.0
         self.coming: list[Process] = []
         self.started: list[Process] = []
+        self.isolated: list[Isolation] = []
         monkeypatch.setattr("bn_grading.subject.session.Transport", self._start)
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr("bn_grading.subject.session.time", clock)
 
-    def _start(self) -> Pretended:
+    def _start(self, isolation: Isolation) -> Pretended:
+        self.isolated.append(isolation)
         self.started.append(self.coming.pop(0))
         return Pretended(self, self.started[-1])
 
-    def session(self, *processes: Process, limits: Limits | None = None, **work: float) -> Session:
+    def session(
+        self, *processes: Process, limits: Limits | None = None, work: float = 1.0
+    ) -> Session:
         """Return a session whose first process is loaded."""
         for process in processes:
             process.answers.insert(0, LOADED)
         self.coming = list(processes)
-        session = Session(Request("load"), limits or Limits(), **work)
+        session = Session(Request("load"), limits or Limits(), work)
         session.start()
         return session
 
@@ -66,6 +71,9 @@ class Pretended:
         self.dead: SubjectError | None = None
         self.output = f"output {len(world.started)}"
         self._world, self._process = world, process
+
+    def ready(self, seconds: float) -> None:
+        assert not self._process.sent, "it is sent nothing before it has locked itself in"
 
     def send(self, frames: bytes) -> None:
         assert self.dead is None

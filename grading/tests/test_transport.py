@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bn_grading.subject.isolation import Isolation
 from bn_grading.subject.pipes import PolledPipes, ThreadedPipes, pipes
 from bn_grading.subject.transport import Transport
 from bn_properties.protocol import SubjectError
@@ -41,6 +42,8 @@ def hear(size):
 def request():
     header, body = struct.unpack(">II", hear(8))
     return hear(header + body)
+request()
+reply({"in_force": ["limits"]})
 """
 
 Start = Callable[[str], Transport]
@@ -55,12 +58,7 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
     def started_with(script: str) -> Transport:
         def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-            assert [
-                sys.executable,
-                "-I",
-                "-c",
-                "from bn_worker.loop import main; main()",
-            ] == command
+            assert Isolation().command() == command
             return subprocess.Popen([sys.executable, "-I", "-c", CHILD + script], **options)
 
         monkeypatch.setattr(
@@ -72,6 +70,7 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             ),
         )
         started.append(Transport())
+        started[-1].ready(LONG)
         return started[-1]
 
     monkeypatch.setattr("bn_grading.subject.transport.pipes", request.param)

@@ -65,6 +65,8 @@ class Reply:
     """Why the whole operation failed."""
     present: tuple[str, ...] = ()
     """After loading: the ids of the parts that the submission defines."""
+    in_force: tuple[str, ...] = ()
+    """After locking: what now keeps the submission apart from the machine."""
 
     def message(self) -> Message:
         """Return it as a message; what is empty is left out."""
@@ -73,6 +75,7 @@ class Reply:
             "edited": self.edited,
             "error": self.error,
             "present": self.present,
+            "in_force": self.in_force,
         }
         return {name: value for name, value in fields.items() if value}, dict(self.arrays)
 
@@ -84,7 +87,7 @@ class Reply:
             WireError: a field is unknown, or not what it should be.
         """
         header, arrays = message
-        unknown = header.keys() - {"problems", "edited", "error", "present"}
+        unknown = header.keys() - {"problems", "edited", "error", "present", "in_force"}
         if unknown:
             raise WireError(f"a reply has the unknown field {min(unknown)!r:.100}")
         problems = header.get("problems", {})
@@ -101,6 +104,7 @@ class Reply:
             tuple(_one_of(name, get_args(Edit)) for name in _list(header, "edited")),
             None if error is None else _problem(error),
             tuple(_text(part) for part in _list(header, "present")),
+            tuple(_text(step) for step in _list(header, "in_force")),
         )
 
 

@@ -26,7 +26,7 @@ from bn_grading.courses.interfaces import (
 
 
 class Limits(Table):
-    """How long a submission may take, in seconds."""
+    """How long a submission may take, in seconds, and how much memory."""
 
     start: float = Field(default=10.0, gt=0)
     """To start the process, import NumPy and load the file."""
@@ -34,6 +34,8 @@ class Limits(Table):
     """One call."""
     submission: float = Field(default=60.0, gt=0)
     """All calls together."""
+    memory: int | None = Field(default=None, ge=256)
+    """MiB of address space; without it, what the runtime needs and a batch norm can use."""
 
 
 class Part(Table):

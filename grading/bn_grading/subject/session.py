@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -24,6 +24,7 @@ from bn_worker import wire
 from bn_worker.messages import Reply, Request, called
 
 from bn_grading.courses.model import Limits
+from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.transport import Transport, room_for
 
 T = TypeVar("T")
@@ -58,8 +59,18 @@ Refused = Mapping[str, SubjectError]
 class Session:
     """The worker of one submission."""
 
-    def __init__(self, load: Request, limits: Limits, work: float = 1.0) -> None:
+    def __init__(
+        self,
+        load: Request,
+        limits: Limits,
+        work: float = 1.0,
+        isolation: Isolation | None = None,
+        levels: Sequence[Level] = (Level.NONE,),
+    ) -> None:
         """Prepare; `start` does the work.
+
+        The worker is kept apart at the first of `levels` at which it starts, and at no other after
+        that.
 
         The limit on all calls together is the course's, times `work`: how much more is asked
         than the usual number of cases. Only time spent waiting for the submission counts.
@@ -67,6 +78,13 @@ class Session:
         self._load, self._limits = load, limits
         self._allowed = limits.submission * max(1.0, work)
         self._waited = 0.0
+        self._levels = tuple(levels)
+        self._isolation = replace(
+            isolation or Isolation(),
+            level=levels[-1],
+            seconds=limits.start + self._allowed,
+            memory=limits.memory,
+        )
         self._worker: Transport | None = None
         self._restarts = 0
         self._state: Literal["together", "carefully", "over"] = "together"
@@ -93,9 +111,9 @@ class Session:
 
         Raises:
             CannotLoad: it cannot be loaded.
+            NotIsolated: its process cannot be kept apart as it should be.
         """
-        self._worker = Transport()
-        meanwhile()
+        self._worker = self._isolated(meanwhile)
         self._worker.send(wire.encode(self._load.message()))
         try:
             reply = self._worker.receive("load", self._limits.start)
@@ -106,6 +124,27 @@ class Session:
             self.close()
             raise CannotLoad(reason, self.output)
         return list(reply.present)
+
+    def _isolated(self, meanwhile: Callable[[], object]) -> Transport:
+        """Return a worker that has locked itself in."""
+        for level in self._levels:
+            self._isolation = replace(self._isolation, level=level)
+            try:
+                worker = Transport(self._isolation)
+                meanwhile()
+                worker.ready(self._limits.start)
+            except NotIsolated:
+                if level == self._levels[-1]:
+                    raise
+            else:
+                self._levels = (level,)
+                return worker
+        raise AssertionError("there is no level")
+
+    @property
+    def level(self) -> Level:
+        """How the worker is kept apart; before it has started, how at least."""
+        return self._isolation.level
 
     def play(
         self, script: Callable[[Refused, bool], Script]

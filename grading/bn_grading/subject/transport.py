@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from typing import IO
@@ -15,16 +16,15 @@ from bn_properties.protocol import SubjectError
 from bn_worker import wire
 from bn_worker.messages import Reply
 
+from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.pipes import TimeUp, pipes
 
 _OUTPUT_KEPT = 16 * 1024
 _OUTPUT_ALLOWED = 1024 * 1024
+_SIGNALLED = 128
 _REPLY_FLOOR = 4096
 _REPLY_FACTOR = 16
 """A reply may be so many times as large as what was asked, and a floor."""
-
-_PASSED_ON = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "HOME", "LANG")
-"""What of the environment a worker gets, beside the settings of linear algebra."""
 
 
 def room_for(asked: int) -> int:
@@ -35,20 +35,22 @@ def room_for(asked: int) -> int:
 class Transport:
     """One worker process. A call that takes too long, or a reply that is no frame, ends it."""
 
-    def __init__(self) -> None:
-        """Start the process; it waits for its first frame."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _PASSED_ON or name.startswith(("OPENBLAS_", "OMP_"))
-        }
-        environment.update(PYTHONIOENCODING="utf-8:backslashreplace", OPENBLAS_NUM_THREADS="1")
+    def __init__(self, isolation: Isolation | None = None) -> None:
+        """Start the process; it locks itself in (see `ready`), and waits for its first frame.
+
+        Raises:
+            NotIsolated: it cannot be started as `isolation` says.
+        """
+        self._isolation = isolation or Isolation()
+        command = self._isolation.command()
+        self._directory = tempfile.mkdtemp(prefix="bnoracle-")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", "from bn_worker.loop import main; main()"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=self._isolation.environment(),
+            cwd=self._directory,
             start_new_session=True,
             bufsize=0,
         )
@@ -67,6 +69,26 @@ class Transport:
         self._drain.start()
         self.dead: SubjectError | None = None
         """Why the process is gone, once it is."""
+        self.send(wire.encode(self._isolation.request(self._directory).message()))
+
+    def ready(self, seconds: float) -> None:
+        """Be sure that the process has locked itself in; before that it is sent no submission.
+
+        Raises:
+            NotIsolated: it has not, or has not started: not the submission's failure.
+        """
+        try:
+            reply = self.receive("lock", seconds)
+        except SubjectError as error:
+            self.close()
+            lines = self.output.strip().splitlines()
+            said = f": {lines[-1]}" if lines else ""
+            reason = f"the process for the submission does not start ({error.message}{said})"
+            raise NotIsolated(reason) from None
+        if reply.error is not None:
+            self.close()
+            raise NotIsolated(reply.error.message)
+        self._isolation.held(reply.in_force)
 
     def send(self, frames: bytes) -> None:
         """Send encoded requests; each is answered in turn (see `receive`).
@@ -111,7 +133,10 @@ class Transport:
 
     def _frame(self, room: int, seconds: float) -> wire.Frame:
         self._pipes.until = time.monotonic() + seconds
-        return wire.read_frame(self._pipes, lambda: room)
+        frame = wire.read_frame(self._pipes, lambda: room)
+        if self._flooded:  # it may have answered before its end
+            raise EOFError
+        return frame
 
     def _ended(self, call: str, error: Exception, seconds: float) -> SubjectError:
         """End the process, and return why."""
@@ -130,6 +155,8 @@ class Transport:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1.0)
         code = self._process.returncode
+        if code is not None and code > _SIGNALLED and self._isolation.level is Level.FULL:
+            code = _SIGNALLED - code  # as bubblewrap tells how the process inside it has ended
         if code is not None and code < 0:
             try:
                 name = signal.Signals(-code).name
@@ -169,6 +196,7 @@ class Transport:
             self._process.wait(timeout=5.0)
         unused = self._pipes.close()
         self._drain.join(2.0)
+        shutil.rmtree(self._directory, ignore_errors=True)
         if unused and not self._drain.is_alive():
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if pipe is not None:

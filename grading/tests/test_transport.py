@@ -118,7 +118,7 @@ def test_the_replies_of_one_frame_come_one_by_one(start: Start) -> None:
 
 
 def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_ones(start: Start) -> None:
-    transport = start("request(); reply({}, {'present': ['odd']}); request(); reply({})")
+    transport = start("request(); reply({}, {'edited': ['beta']}); request(); reply({})")
     transport.send(asked())
     assert Reply() == transport.receive("train", LONG)
     transport.send(asked())
@@ -164,11 +164,17 @@ def test_a_reply_that_comes_too_late_is_never_read(start: Start) -> None:
         ("say(b'hello, world\\n' * 10)", "disturbs the pipe"),
         ("say(struct.pack('>II', 5, 0) + b'hello')", "disturbs the pipe"),
         ("say(struct.pack('>II', 1 << 31, 0))", "is too large"),
-        ("say(struct.pack('>II', 2, 1 << 20))", "is too large"),
+        ("say(struct.pack('>II', (1 << 19) + 1, 0))", "is too large"),
         ("reply({'edited': 'gamma'})", "edited is no list"),
         ("reply({'edited': ['all']})", "'all'"),
         ("reply({'problems': {'dz': 3}})", "no pair"),
         ("reply({'odd': 1})", "unknown field 'odd'"),
+        ("reply({'present': ['layer']})", "unknown field 'present'"),
+        ("reply({'in_force': ['seccomp']})", "unknown field 'in_force'"),
+        ("reply({'problems': {'dz': ['raised', 'x' * 5000]}})", "a text of 5000 characters"),
+        ("reply({}, arrays=[['out', '<f8', [1 << 80]]])", "shape"),
+        ("reply({}, arrays=[['out', '<f8', [0] * 40]])", "shape"),
+        ("reply({}, arrays=[['out', '|b1', [2]]], body=bytes([1, 2]))", "truth values"),
         ("reply({}, arrays=[['out', '<f8', [3]]])", "does not fit its frame"),
         ("reply({}, arrays=[['out', '|O', [0]]])", "an array's dtype is '|O'"),
     ],
@@ -231,7 +237,8 @@ def test_a_reply_may_be_as_large_as_what_was_asked_allows(start: Start) -> None:
         if fits:
             assert size == transport.receive("train", LONG).arrays["out"].size
         else:
-            assert "is too large" in ended(transport).message
+            message = ended(transport).message
+            assert message.startswith("train returns results that are too large: 0.00")
 
 
 def test_the_start_of_what_is_printed_is_kept_whatever_it_is(start: Start) -> None:
@@ -257,7 +264,7 @@ def test_a_process_sees_little_of_the_graders_environment(
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     transport = start("request(); reply({'present': sorted(os.environ)})")
     transport.send(asked())
-    seen = transport.receive("train", LONG).present
+    seen = transport.receive("load", LONG).present
     assert "A_SECRET" not in seen
     assert {"OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "PYTHONIOENCODING"} <= set(seen)
 
@@ -265,7 +272,7 @@ def test_a_process_sees_little_of_the_graders_environment(
 def test_closing_ends_a_process_that_would_go_on(start: Start) -> None:
     transport = start("request(); reply({'present': [str(os.getpid())]}); time.sleep(3600)")
     transport.send(asked())
-    transport.receive("train", LONG)
+    transport.receive("load", LONG)
     transport.close()
     transport.close()
     assert transport._process.poll() is not None
@@ -293,3 +300,16 @@ def test_what_is_closed_takes_and_gives_nothing_more(start: Start) -> None:
         transport.send(wire.encode(Request("load").message()))
     with pytest.raises(SubjectError, match="was ended"):
         transport.receive("load", LONG)
+
+
+def test_who_answers_without_reading_is_ended_before_requests_pile_up(start: Start) -> None:
+    transport = start("while True: reply({})")
+
+    def go_on() -> None:
+        for _ in range(100):
+            transport.send(asked(1))
+            transport.receive("train", LONG)
+
+    with pytest.raises(SubjectError, match="requests that were not read") as caught:
+        go_on()
+    assert "died" == caught.value.failure

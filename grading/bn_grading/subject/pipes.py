@@ -36,6 +36,11 @@ class Pipes(Protocol):
         """
         ...
 
+    @property
+    def unread(self) -> bool:
+        """Whether the process has surely not read all that was written."""
+        ...
+
     def close(self) -> bool:
         """Send nothing more; return whether nothing here uses the pipes any more.
 
@@ -98,6 +103,11 @@ class PolledPipes:
         self._at += len(part)
         return part
 
+    @property
+    def unread(self) -> bool:
+        """Whether something does not even fit into the pipe yet."""
+        return bool(self._unsent)
+
     def close(self) -> bool:
         """Send nothing more."""
         self._unsent = memoryview(b"")
@@ -149,6 +159,11 @@ class ThreadedPipes:
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
         return part
+
+    @property
+    def unread(self) -> bool:
+        """Whether something waits for the thread, which is still busy with what was before it."""
+        return self._requests.qsize() > 1
 
     def close(self) -> bool:
         """End the thread that writes, and wait for both."""

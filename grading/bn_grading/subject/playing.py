@@ -166,4 +166,4 @@ def _replies(frame: wire.Frame, form: Form) -> list[Reply | SubjectError]:
     asked = 1 + len(form.operations)
     if len(messages) != asked:
         raise wire.WireError(f"{len(messages)} replies came to {asked} requests")
-    return [answered(Reply.read(each)) for each in messages]
+    return [answered(Reply.read(each, "scenario")) for each in messages]

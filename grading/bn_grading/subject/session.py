@@ -123,6 +123,10 @@ class Session:
         if reason is not None:
             self.close()
             raise CannotLoad(reason, self.output)
+        unknown = set(reply.present).difference(self._load.options.get("parts", reply.present))
+        if unknown:
+            self.close()
+            raise CannotLoad(f"it forges the reply to its import: {min(unknown)!r:.60}")
         return list(reply.present)
 
     def _isolated(self, meanwhile: Callable[[], object]) -> Transport:

@@ -94,10 +94,13 @@ class Transport:
         """Send encoded requests; each is answered in turn (see `receive`).
 
         Raises:
-            SubjectError: the process is gone.
+            SubjectError: the process is gone, or has answered what it has not read.
         """
         if self.dead is not None:
             raise self.dead
+        if self._pipes.unread:  # what is forged without end must not fill the grader's memory
+            forged = wire.WireError("replies come to requests that were not read")
+            raise self._ended("the submission", forged, 0.0)
         self._arrived.clear()
         self._room = room_for(len(frames))
         self._pipes.write(frames)
@@ -114,7 +117,7 @@ class Transport:
         try:
             if not self._arrived:
                 self._arrived = wire.unfold(self._frame(self._room, seconds))[::-1]
-            return Reply.read(self._arrived.pop())
+            return Reply.read(self._arrived.pop(), call)
         except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
             raise self._ended(call, error, seconds) from None
 
@@ -133,7 +136,7 @@ class Transport:
 
     def _frame(self, room: int, seconds: float) -> wire.Frame:
         self._pipes.until = time.monotonic() + seconds
-        frame = wire.read_frame(self._pipes, lambda: room)
+        frame = wire.read_frame(self._pipes, lambda: room, wire.MAX_REPLY_HEADER)
         if self._flooded:  # it may have answered before its end
             raise EOFError
         return frame
@@ -150,6 +153,13 @@ class Transport:
     def _death(self, call: str, error: Exception) -> SubjectError:
         if self._flooded:
             return SubjectError("died", f"{call} prints more than 1 MiB")
+        if isinstance(error, wire.TooLarge):
+            size, room = error.size / 1e6, error.room / 1e6
+            return SubjectError(
+                "died",
+                f"{call} returns results that are too large: {size:.3g} MB, where {room:.3g} MB "
+                "would be many times what it was given",
+            )
         if isinstance(error, wire.WireError):
             return SubjectError("died", f"{call} disturbs the pipe to the grader: {error}")
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -182,18 +192,44 @@ class Transport:
         return bytes(self._output).decode("utf-8", "backslashreplace")
 
     def _kill(self) -> None:
+        """Kill the process, and all that may be in it.
+
+        Bubblewrap outlives its inside by the moment that it takes to see it end: nothing is left
+        for others to clear away.
+        """
+        inside = self._inside() if self._isolation.level is Level.FULL else []
+        for each in inside:
+            with contextlib.suppress(OSError):
+                os.kill(each, signal.SIGKILL)
+        if not inside:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
 
+    def _inside(self) -> list[int]:
+        """Return the process that bubblewrap has started: when it dies, so do all in it."""
+        pid = self._process.pid
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
+                return [int(each) for each in listed.read().split()]
+        except OSError:
+            return []
+
     def close(self) -> None:
         """End the process and give its pipes back; nothing can be sent or received any more."""
         self.dead = self.dead or SubjectError("died", "the submission's process was ended")
         self._kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            self._kill_group()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5.0)
         unused = self._pipes.close()
         self._drain.join(2.0)
         shutil.rmtree(self._directory, ignore_errors=True)

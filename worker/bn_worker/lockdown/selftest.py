@@ -35,10 +35,8 @@ def prove(level: str) -> None:
         "run another program": lambda: kernel.call(_EXECVE, None, None, None),
         "trace a process": lambda: kernel.call(_PTRACE, 0, 0, 0, 0),
         "signal its parent": lambda: os.kill(os.getppid(), 0),
-        "write into its folder": lambda: os.open("probe", os.O_WRONLY | os.O_CREAT, 0o600),
-        "write into the folder of temporary files": lambda: os.open(
-            "/tmp/bnoracle-probe", os.O_WRONLY | os.O_CREAT, 0o600
-        ),
+        "write into its folder": lambda: _create("bnoracle-probe"),
+        "write into the folder of temporary files": lambda: _create("/tmp/bnoracle-probe"),
     }
     for path in _OUTSIDE:
         tried[f"read {path}"] = lambda path=path: os.open(path, os.O_RDONLY)  # type: ignore[misc]
@@ -48,6 +46,11 @@ def prove(level: str) -> None:
             raise Leaks(f"it can still {what}")
     if level == "full" and any(Path(path).exists() for path in _OUTSIDE):
         raise Leaks("it still sees the machine's files")
+
+
+def _create(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    os.unlink(path)
 
 
 def _fork() -> None:

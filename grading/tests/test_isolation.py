@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bn_grading import api
-from bn_grading.subject import isolation, levels
+from bn_grading.subject import installed, isolation, levels
 from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.levels import NoSuchLevel, candidates, chosen, lacking, wanted
 from bn_grading.subject.transport import Transport
@@ -240,3 +240,22 @@ def test_a_probe_is_made_once() -> None:
     for _ in range(3):
         levels.chosen("auto")
     assert lacking.cache_info().misses <= len(Level)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("level", OFFERED)
+def test_a_framework_works_at_every_level_and_so_does_what_is_installed(level: Level) -> None:
+    """The file trains a network while it is imported: optimisers import PyTorch's compiler."""
+    path = FIXTURES / "torch" / "correct" / "torch_with_a_script.py"
+    for subject in (str(path), "torch.nn.BatchNorm1d"):
+        found = api.check(subject, examples=11, isolation=level.value)
+        assert Status.CORRECT == found.status, found.summary
+
+
+@pytest.mark.torch
+def test_a_frameworks_packages_are_what_it_needs_and_nothing_else() -> None:
+    found = installed.packages("torch")
+    assert {"numpy", "torch", "typing_extensions"} <= set(found)
+    assert not {"pydantic", "bn_grading", "bn_oracle", "hypothesis", "pytest"} & set(found)
+    assert all(path.exists() for path in found.values())
+    assert {"numpy"} == {name.partition(".")[0] for name in installed.packages("")}

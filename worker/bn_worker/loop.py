@@ -103,6 +103,7 @@ class Worker:
         options = request.options
         runtimes.prepare(options["kinds"])
         packages.keep(options["packages"], options["folders"])
+        packages.name_temporary_folder()
         return Reply(in_force=lock(options["level"], options["readable"], options["bounds"]))
 
     def _load(self, request: Request) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 import types
 from collections.abc import Collection, Sequence
@@ -25,10 +26,21 @@ class _Shelf:
 
 
 def keep(names: Collection[str], folders: Sequence[str]) -> None:
-    """Import nothing more from these folders but what has one of the names."""
+    """Import nothing more from these folders but what has one of the names; write nothing there."""
+    sys.dont_write_bytecode = True
     if folders:
         sys.path[:] = [each for each in sys.path if each not in folders]
         sys.meta_path.append(_Shelf(names, folders))
+
+
+def name_temporary_folder() -> None:
+    """Say where temporary files would go, where a framework has asked, though none can be made.
+
+    Else asking for the place alone would fail: Python tries whether it can write there.
+    """
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = os.getcwd()  # type: ignore[attr-defined]
 
 
 def supply_exit() -> None:

@@ -47,11 +47,15 @@ _SPENT = 5
 """Seconds of processor time beyond what the clock allows: the clock should be first."""
 
 _START = "import sys; sys.path += sys.argv[1:]; del sys.argv[1:]; "
+_START_FIRST = "import sys; sys.path.insert(0, sys.argv.pop()); import bn_worker; del sys.path[0]; "
+"""The same where what is installed is found, too: only the worker's package is found before it."""
 _SERVE = "from bn_worker.loop import main; main()"
 _SHELF, _DESK = "/bnoracle", "/work"
 """Inside a file system of its own: where packages lie, and the folder in which it works."""
 
 _ALWAYS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_OF_A_FRAMEWORK = {"torch": {"TORCHINDUCTOR_CACHE_DIR": "."}}
+"""PyTorch's optimisers import its compiler, which makes a folder unless it is told of one."""
 _PASSED_ON = ("SYSTEMROOT", "TEMP", "TMP", "LANG")
 """What of the environment a worker gets, beside the settings of linear algebra."""
 
@@ -95,7 +99,8 @@ class Isolation:
         }
         if sys.platform == "win32":
             found["PATH"] = os.environ.get("PATH", "")
-        return found | _ALWAYS | {"HOME": ".", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        found |= _ALWAYS | {"HOME": ".", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        return found | _OF_A_FRAMEWORK.get(self.framework, {})
 
     def command(self) -> list[str]:
         """Return the command that starts the worker.
@@ -103,10 +108,12 @@ class Isolation:
         Raises:
             NotIsolated: it needs bubblewrap, which is not installed.
         """
-        python = [installed.interpreter(), "-I", "-S", "-B", "-X", "utf8"]
-        if self.module is not None:  # what is installed is found as always
-            python = [sys.executable, "-I", "-B", "-X", "utf8"]
-        python += ["-c", _START + _SERVE, *self._folders]
+        if self.module is None:
+            python = [installed.interpreter(), "-I", "-S", "-X", "utf8"]
+            python += ["-c", _START + _SERVE, *self._folders]
+        else:  # what is installed is found as always
+            python = [sys.executable, "-I", "-X", "utf8"]
+            python += ["-c", _START_FIRST + _SERVE, self._folders[0]]
         return [*self._bubblewrap(), *python] if self.level is Level.FULL else python
 
     def _bubblewrap(self) -> Iterator[str]:

@@ -95,6 +95,8 @@ def _layout(form: Form, header: bytes) -> Layout | None:
             slot = places.pop(name, None)  # type: ignore[call-overload]  # any name may come
             if slot is None or not may_have_shape(tuple(shape), slot.quantity, slot.like):
                 return None
+            if dtype.kind == "b":  # whose bytes must be looked at
+                return None
             pieces.append(Piece(dtype, slot.size, offset, slot.start))
             offset += dtype.itemsize * slot.size
     return Layout(tuple(pieces), offset)

@@ -146,15 +146,15 @@ class Isolation:
         if self.module is not None:
             yield from map(Path, installed.importable(self.module))
 
-    def request(self, directory: str) -> Request:
+    def request(self, directory: str | None) -> Request:
         """Return what the worker is asked first: to lock itself in.
 
-        `directory` is the one in which it works.
+        `directory` is the folder in which it works; None at `full`, where there is one inside.
         """
         if self.level is Level.FULL:
             readable = ["/"]  # there is nothing else
         else:
-            readable = [directory, "/etc/ld.so.cache", *map(str, self._placed)]
+            readable = [directory or ".", "/etc/ld.so.cache", *map(str, self._placed)]
             readable += map(str, installed.libraries())
             if self.module is not None:
                 readable += installed.importable(self.module)

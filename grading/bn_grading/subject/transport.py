@@ -43,7 +43,9 @@ class Transport:
         """
         self._isolation = isolation or Isolation()
         command = self._isolation.command()
-        self._directory = tempfile.mkdtemp(prefix="bnoracle-")
+        # At the level `full`, it has a folder of its own inside.
+        inside = self._isolation.level is Level.FULL
+        self._directory = None if inside else tempfile.mkdtemp(prefix="bnoracle-")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -232,7 +234,8 @@ class Transport:
                 self._process.wait(timeout=5.0)
         unused = self._pipes.close()
         self._drain.join(2.0)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
         if unused and not self._drain.is_alive():
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if pipe is not None:

@@ -15,10 +15,11 @@ from bn_properties.scenario import InProcess, Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
 
 from bn_diagnosis.faults import FAULTS, Fault
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace
+from bn_diagnosis.formulas import STEPS
 from bn_diagnosis.layout import Layout
 from bn_diagnosis.matching import Asked, Expects, Observation, asked
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step, StepName, Trace
 
 
 @dataclass(frozen=True)

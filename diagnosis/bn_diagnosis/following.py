@@ -90,6 +90,8 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
         if statement is not None:
             present = tuple(one.value for one in latest.values())
             origin = origin_of(statement, each.name)
+            if _key(getattr(statement, "value", None)) is None:
+                origin = "renamed" if _is_called_otherwise(statement, each, latest) else origin
             read = tuple(_read(statement, each, latest))
             yield Computed(statement, each.value, origin, read, present)
         elif each.frame in within:
@@ -98,6 +100,29 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
         else:
             origin = "given"
         latest[None if "." in each.name else each.frame, each.name] = Read(each.value, origin)
+
+
+def _is_called_otherwise(
+    statement: ast.stmt, each: Assigned, latest: Mapping[tuple[int | None, str], Read]
+) -> bool:
+    """Whether what is handed over under a name was called otherwise where it was made: what a call
+    gives, or what is unpacked under a name that another value had there.
+    """
+    if not isinstance(statement, ast.Assign) or each.value.size < 2:
+        return False
+    value, name = statement.value, _last(each.name)
+    unpacked = isinstance(statement.targets[0], ast.Tuple)
+    if not isinstance(value, ast.Call) and not (unpacked and isinstance(value, ast.Name)):
+        return False
+    same, other = set[str](), False
+    for (_, known), one in latest.items():
+        if np.array_equal(one.value, each.value, equal_nan=True):
+            same.add(_last(known))
+        else:
+            other |= _last(known) == name and one.value.shape == each.value.shape
+    if name in same or not same:
+        return False
+    return other or isinstance(value, ast.Call)
 
 
 def _called_within(trace: Sequence[Assigned]) -> frozenset[int]:

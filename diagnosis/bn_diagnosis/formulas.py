@@ -1,157 +1,79 @@
 """Batch norm taken apart into steps, so that one of them can be replaced by a mistake.
 
 Each quantity of the lecture's chain is computed by a small function of what came before it, the
-`Trace`. A layer made of these steps, or of others in their place, is in `reference`.
+`Trace`: by the formula that is recovered from (`recovery/forms.py`), wherever it is one. A layer
+made of these steps, or of others in their place, is in `reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
-from bn_oracle.arrays import Array, from_rows, to_rows
-from bn_oracle.conventions import Convention
+from bn_oracle.arrays import from_rows, to_rows
+from bn_oracle.conventions import CMU_HW1P1
+
+from bn_diagnosis.computing import step_of
+from bn_diagnosis.recovery.forms import AFFINE, AT_INFERENCE, FORWARD, RESULT, Observable, forms
+from bn_diagnosis.recovery.notation import parsed
+from bn_diagnosis.recovery.trees import Tree, substituted, symbol
+from bn_diagnosis.trace import Step, StepName
 
 
-@dataclass
-class Trace:
-    """Everything that a step may look at; each step fills in its own quantity.
-
-    Rows have shape (B, C); statistics and parameters (C,). What comes later in the computation
-    than the step at hand still holds the previous pass's values, or is missing. Until a batch has
-    been seen, the mean is 0 and the variance 1.
-    """
-
-    gamma: Array
-    beta: Array
-    eps: float
-    decay: float
-    convention: Convention
-    running_mean: Array
-    running_var: Array
-    x: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """The input in its own shape."""
-    z: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    mean: Array = field(default_factory=lambda: np.zeros(1))
-    var: Array = field(default_factory=lambda: np.ones(1))
-    s: Array = field(default_factory=lambda: np.zeros(0))
-    """The denominator, √(σ²+ε)."""
-    u: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    y: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """The output ẑ, as rows."""
-    g: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """The upstream gradient, as rows."""
-    du: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    dvar: Array = field(default_factory=lambda: np.zeros(0))
-    dmean: Array = field(default_factory=lambda: np.zeros(0))
-    result: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """The rows that are to be given the input's shape."""
-    trained: Array = field(default_factory=lambda: np.zeros((1, 1)))
-    """The rows of the latest training batch; a zero until there is one."""
-    steps_taken: int = 0
-    """How many training batches there were, this one included."""
-    cumulative: bool = False
-    """Whether the running statistics are the plain mean of all batches; it chooses `decay`."""
-    batches: tuple[Array, ...] = ()
-    """The rows of the mini-batches that population statistics are asked for."""
-
-    @property
-    def n(self) -> int:
-        """B, the number of rows."""
-        return len(self.z)
-
-    @property
-    def less_one(self) -> int:
-        """B−1, or 1 for a single value."""
-        return max(self.n - 1, 1)
-
-    @property
-    def bessel(self) -> float:
-        """B/(B−1), or 1 for a single value."""
-        return self.n / self.less_one
-
-    @property
-    def centred(self) -> Array:
-        """z − μ_B."""
-        return self.z - self.mean
-
-    def blend(self, old: Array, new: Array) -> Array:
-        """Return the exponential average of the old value and the new."""
-        return self.decay * old + (1 - self.decay) * new
+def _form(observable: Observable) -> Mapping[str, Tree]:
+    """Return the lecture's form; one that is the same under all conventions."""
+    return forms(observable, CMU_HW1P1)[0].bindings
 
 
-Step = Callable[[Trace], object]
-"""A mistaken one may give anything: a wrong shape, a single number, NaN."""
-
-StepName = Literal[
-    "rows",
-    "restore",
-    "mean",
-    "var",
-    "s",
-    "u",
-    "y",
-    "dgamma",
-    "dbeta",
-    "du",
-    "dvar",
-    "dmean",
-    "dz",
-    "initial_var",
-    "next_mean",
-    "next_var",
-    "infer_s",
-    "infer",
-    "after_infer",
-    "infer_dz",
-    "infer_dgamma",
-    "infer_dbeta",
-    "cumulative_decay",
-    "population_mean",
-    "population_var",
-]
+def _at_inference(observable: Observable) -> Tree:
+    """Return what inference computes in one piece, but for its denominator."""
+    return substituted(_form(observable)[RESULT], {"u": AT_INFERENCE["u"]})
 
 
-def batch_var(t: Trace) -> Array:
-    """Return the batch variance that enters the running average under the convention."""
-    return t.var * t.bessel if t.convention.running_variance == "unbiased" else t.var
+_CHAIN = _form("dz")
 
+RIGHT: Mapping[StepName, Tree] = {
+    "mean": FORWARD["mean"],
+    "var": FORWARD["var"],
+    "s": FORWARD["s"],
+    "u": FORWARD["u"],
+    "y": AFFINE,
+    "dgamma": _CHAIN["dgamma"],
+    "dbeta": _CHAIN["dbeta"],
+    "du": _CHAIN["du"],
+    # Of the denominator as it is: whoever gets that wrong differentiates it, too.
+    "dvar": parsed("-1/2 * Sum(du * centred) / s**3"),
+    "dmean": _CHAIN["dmean"],
+    "dz": _CHAIN[RESULT],
+    "next_mean": _form("running_mean")[RESULT],
+    "next_var": substituted(
+        _form("running_mean")[RESULT],
+        {"old_mean": symbol("old_var"), "mean": symbol("batch_var")},
+    ),
+    "infer_s": AT_INFERENCE["s"],
+    "infer": _at_inference("inferred"),
+    "infer_dz": _at_inference("inferred_dz"),
+    "infer_dgamma": _at_inference("inferred_dgamma"),
+    "infer_dbeta": _at_inference("inferred_dbeta"),
+}
+"""The formulas among the right steps."""
 
 STEPS: Mapping[StepName, Step] = {
     "rows": lambda t: to_rows(t.x),
     "restore": lambda t: from_rows(t.result, t.x.shape),
-    "mean": lambda t: t.z.mean(axis=0),
-    "var": lambda t: (t.centred**2).mean(axis=0),
-    "s": lambda t: np.sqrt(t.var + t.eps),
-    "u": lambda t: t.centred / t.s,
-    "y": lambda t: t.gamma * t.u + t.beta,
-    "dgamma": lambda t: (t.g * t.u).sum(axis=0),
-    "dbeta": lambda t: t.g.sum(axis=0),
-    "du": lambda t: t.gamma * t.g,
-    "dvar": lambda t: -0.5 * (t.du * t.centred).sum(axis=0) / t.s / t.s / t.s,
-    "dmean": lambda t: -(t.du / t.s).sum(axis=0),
-    "dz": lambda t: t.du / t.s + t.dvar * 2 * t.centred / t.n + t.dmean / t.n,
     "initial_var": lambda t: np.full(t.gamma.shape, t.convention.initial_var),
-    "next_mean": lambda t: t.blend(t.running_mean, t.mean),
-    "next_var": lambda t: t.blend(t.running_var, batch_var(t)),
-    "infer_s": lambda t: np.sqrt(t.running_var + t.eps),
-    "infer": lambda t: t.gamma * ((t.z - t.running_mean) / t.s) + t.beta,
     "after_infer": lambda t: None,
-    "infer_dz": lambda t: t.gamma * t.g / t.s,
-    "infer_dgamma": lambda t: (t.g * (t.z - t.running_mean) / t.s).sum(axis=0),
-    "infer_dbeta": lambda t: t.g.sum(axis=0),
     "cumulative_decay": lambda t: (t.steps_taken - 1) / t.steps_taken,
     "population_mean": lambda t: np.concatenate(t.batches).mean(axis=0),
     "population_var": lambda t: np.mean(
         [rows.var(axis=0) * len(rows) / max(len(rows) - 1, 1) for rows in t.batches], axis=0
     ),
+    **{name: step_of(name, tree) for name, tree in RIGHT.items()},
 }
 """Each quantity's right step."""
 
 
-def check_names(names: Mapping[StepName, Step] | Mapping[str, Step]) -> None:
+def check_names(names: Mapping[StepName, object] | Mapping[str, object]) -> None:
     """Raise ValueError, naming them, for steps that a layer does not have.
 
     Such a step would never be taken: a mistake in it would be none, without a word.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from bn_properties.protocol import AnyArray
+from bn_properties.protocol import AnyArray, SubjectError
 from bn_properties.scenario import Scenario
 
 from bn_diagnosis.matching import Observation, Place
@@ -35,53 +35,69 @@ class Held:
         steps = set(found.replaced)
         kinds = {KINDS[name]: name for name, taken in STEPS.items() if taken in steps}
         concerned = Counter[Observable]()
-        missed: dict[Observable, list[tuple[Observation, Place]]] = {}
+        missed: dict[Observable, dict[Observation, list[Place]]] = {}
         self.explained = self.total = 0
         for one in observed:
             responses = found.responses(one.scenario, keep=False)
             alone = _trains_alone(one.scenario)
+            not_reproduced = set(one.missed(responses))
             for place in one.places:
                 number, quantity = place
                 inference = one.scenario.operations[number][0].name == "infer"
-                agrees = one.agrees(place, responses)
+                agrees = place not in not_reproduced
                 self.total += 1
                 self.explained += agrees
                 name = kinds.get((inference, quantity))
                 if name is not None and not alone:
                     concerned[name] += 1
                     if not agrees:
-                        missed.setdefault(name, []).append((one, place))
+                        missed.setdefault(name, {}).setdefault(one, []).append(place)
         self.concerned = concerned.total()
         self.refuted = {
             name
             for name, places in missed.items()
-            if len(places) > (1 - ENOUGH) * concerned[name]
+            if sum(map(len, places.values())) > (1 - ENOUGH) * concerned[name]
             and not _is_rounding(found, places, concerned[name])
         }
         """The observables of which too much is not as the candidate gives it."""
 
 
 def _is_rounding(
-    found: RecoveredCandidate, missed: Sequence[tuple[Observation, Place]], count: int
+    found: RecoveredCandidate, missed: Mapping[Observation, Sequence[Place]], count: int
 ) -> bool:
     """Whether enough of what is not reproduced is rounding in the candidate itself."""
-    if 2 * len(missed) >= count:
+    reproduced = count - sum(map(len, missed.values()))
+    if 2 * reproduced <= count:
         return False
-    unsteady = 0
-    for one, place in missed:
-        unsteady += _is_unsteady(found, one, place)
-    return len(missed) - unsteady <= (1 - ENOUGH) * (count - unsteady)
+    allowed = (1 - ENOUGH) / ENOUGH * reproduced
+    for one in sorted(missed, key=lambda each: len(each.scenario.calls)):
+        allowed -= sum(not unsteady for unsteady in _unsteady(found, one, missed[one]))
+        if allowed < 0:
+            return False
+    return True
 
 
-def _is_unsteady(found: RecoveredCandidate, one: Observation, place: Place) -> bool:
-    """Whether the candidate gives something else where the last digits of a batch differ."""
-    step, quantity = place
-    ours = found.responses(one.scenario, keep=False)[step].values.get(quantity)
-    for way in range(1, SHAKEN + 1):
-        other = found.responses(_shaken(one.scenario, way), keep=False)[step].values.get(quantity)
-        if ours is not None and not one.yardstick.measure.matches(place, ours, other):
-            return True
-    return False
+def _unsteady(
+    found: RecoveredCandidate, one: Observation, places: Sequence[Place]
+) -> Iterator[bool]:
+    """Yield for each place whether the candidate gives something else where the last digits of a
+    batch differ, or gives no number where the submission raises: a root of the `math` module does
+    that.
+    """
+    ours = found.responses(one.scenario, keep=False)
+    changed = [
+        found.responses(_shaken(one.scenario, way), keep=False) for way in range(1, SHAKEN + 1)
+    ]
+    for place in places:
+        step, quantity = place
+        value = ours[step].values.get(quantity)
+        if isinstance(one.responses[step].values[quantity], SubjectError):
+            yield isinstance(value, np.ndarray) and not np.isfinite(value).all()
+        else:
+            yield value is not None and not all(
+                one.yardstick.measure.matches(place, value, each[step].values.get(quantity))
+                for each in changed
+            )
 
 
 def _shaken(scenario: Scenario, way: int) -> Scenario:

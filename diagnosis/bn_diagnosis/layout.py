@@ -9,9 +9,9 @@ from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray
 from bn_properties.scenario import Scenario
 
-from bn_diagnosis.formulas import Step
 from bn_diagnosis.matching import Asked, Expects, Measure, asked
 from bn_diagnosis.reference import start
+from bn_diagnosis.trace import Step
 
 
 class Layout:

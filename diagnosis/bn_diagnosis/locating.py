@@ -19,9 +19,9 @@ from bn_oracle.conventions import Convention
 
 from bn_diagnosis.following import Assigned, Computed, Line, Read, computed
 from bn_diagnosis.recovery.edits import Edit
-from bn_diagnosis.recovery.forms import FORWARD, Program, forms
+from bn_diagnosis.recovery.forms import FORWARD, RESULT, Program, forms
 from bn_diagnosis.recovery.formula import Formula
-from bn_diagnosis.recovery.recover import ORDER
+from bn_diagnosis.recovery.recover import ORDER, with_new
 from bn_diagnosis.recovery.tables import CLOSE, Run
 from bn_diagnosis.recovery.trees import (
     Number,
@@ -155,6 +155,7 @@ class Locator:
 
     def __init__(self, convention: Convention, symbols: Mapping[str, Array]) -> None:
         """Compute what right formulas give; `symbols` are (1, B, C), (1, 1, C) or (1, 1, 1)."""
+        symbols = with_new(symbols, convention)
         self._symbols, self._batch = symbols, symbols["z"].shape
         right = [program for each in ORDER for program in forms(each, convention)]
         self._right = _worth([*right, Program(FORWARD), *NODES], symbols)
@@ -169,6 +170,8 @@ class Locator:
             is_constant = each.value.size == 1 and float(each.value.reshape(())) in constants
             if is_constant and each.origin == "computed":
                 return each.line(source)
+        if self._leaves_nothing(formula):
+            return None  # what goes wrong is the line whose sum vanishes, and that is nobody's
         base, slipped = (_worth([each], self._symbols) for each in (formula.base, formula.program))
         whole = self._known(self._right.whole, base.whole)
         right = self._known(self._right.whole, base.whole, self._right.some, base.some)
@@ -188,6 +191,17 @@ class Locator:
         if found is None or not self._reads_right(found, formula, whole):
             return None
         return found.line(source)
+
+    def _leaves_nothing(self, formula: Formula) -> bool:
+        """Whether a quantity is rounding because of the slip."""
+        with np.errstate(all="ignore"):
+            right, wrong = (
+                Run(each, self._symbols).known for each in (formula.base, formula.program)
+            )
+            return any(
+                np.abs(wrong[name]).max() <= RESIDUE < np.abs(right[name]).max()
+                for name in formula.base.bindings
+            )
 
     def _last(self, formula: Formula, arrays: Sequence[Computed]) -> Computed | None:
         """Return what gives the result, where it is a part of what is right: some is left out."""
@@ -240,11 +254,11 @@ class Locator:
 
     def _numbers_of(self, run: Run, edit: Edit) -> list[float]:
         """Return the numbers that a slip puts in: alone, or into what was there."""
-        if edit.everywhere:
-            return []
-        names = mentioned(edit.new) - mentioned(edit.old)
+        news = edit.everywhere.values() if edit.everywhere else (edit.new,)
+        names = frozenset[str]().union(*map(mentioned, news)) - mentioned(edit.old)
         values = [self._symbols[name] for name in names if name in self._symbols]
-        return [each.item() for each in (*values, run.at(edit.binding, edit.new)) if each.size == 1]
+        values += [run.at(RESULT if edit.everywhere else edit.binding, each) for each in news]
+        return [each.item() for each in values if each.size == 1]
 
     def _is_right_number(self, read: Read) -> bool:
         """Whether a right line may read a number; one that is computed must be about something."""
@@ -259,7 +273,7 @@ class Locator:
         """
         run = Run(formula.base, self._symbols)
         if edit.everywhere:
-            whole_ones = (run.at(edit.binding, tree) for tree in edit.everywhere.values())
+            whole_ones = (run.at(RESULT, tree) for tree in edit.everywhere.values())
             return self._known(whole_ones), []
         news = [edit.new]
         if type(edit.new) is type(edit.old):

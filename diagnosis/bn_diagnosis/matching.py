@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NewType
@@ -219,8 +219,16 @@ class Observation:
 
         `elsewhere` measures by what is expected of the same numbers in other places.
         """
+        return not any(True for _ in self.missed(responses, elsewhere))
+
+    def missed(
+        self, responses: Sequence[Response[AnyArray]], elsewhere: Measure | None = None
+    ) -> Iterator[Place]:
+        """Yield the places at which `responses` are not what was seen."""
         flat = _gathered(responses, self.places)
-        return all(self.agrees(place, responses, elsewhere) for place in self._doubtful(flat))
+        for place in self._doubtful(flat):
+            if not self.agrees(place, responses, elsewhere):
+                yield place
 
     def agrees(
         self,

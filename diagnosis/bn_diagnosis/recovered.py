@@ -7,7 +7,7 @@ told only where it holds there, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -116,7 +116,7 @@ class Formulas:
                 return (found, told, left) if held.concerned else None
             if not held.refuted & left.keys():
                 return None
-            left = {name: each for name, each in left.items() if name not in held.refuted}
+            left = _next(left, held.refuted)
         return None
 
     def _after_training(self, evidence: Evidence, formulas: Recovered, ask: Ask) -> Recovered:
@@ -192,6 +192,19 @@ class Formulas:
             own = bool(formula.edits) or formula.instead_of is not None
             (roots if own else following).append(fault_of(formula, self._convention))
         return tuple(roots), tuple(following)
+
+
+def _next(formulas: Recovered, refuted: Set[Observable]) -> Recovered:
+    """Return formulas with the next ones that give the same on the evidence in place of those that
+    are refuted; where there is none, nothing.
+    """
+    found = dict(formulas)
+    for name in refuted & formulas.keys():
+        formula = found.pop(name)
+        if formula is not None and formula.others:
+            first, *others = formula.others
+            found[name] = replace(first, others=tuple(others), axes=formula.axes)
+    return found
 
 
 def _still_gives(formula: Formula | None, symbols: Mapping[str, Array], value: Array) -> bool:

@@ -13,11 +13,11 @@ from bn_properties.records import Cause
 from bn_diagnosis.candidates import BatchNorm, Candidate
 from bn_diagnosis.faults.fault import Fault
 from bn_diagnosis.faults.statements import family_of
-from bn_diagnosis.formulas import Step, StepName, Trace
 from bn_diagnosis.recovery.forms import Observable
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.shapes import unlaid
 from bn_diagnosis.recovery.telling import OBSERVABLES, told
+from bn_diagnosis.trace import Step, StepName, Trace
 
 STEPS: Mapping[Observable, StepName] = {
     "out": "y",
@@ -58,8 +58,15 @@ REJECTED_BY: Mapping[Observable, str] = {
 }
 
 
-def _symbols(t: Trace) -> dict[str, Array]:
-    """Return what a formula's symbols are in a layer's step."""
+def _symbols(t: Trace, *, behind: bool) -> dict[str, Array]:
+    """Return what a formula's symbols are in a layer's step; `behind` the forward, or in it."""
+    old = (t.old_mean, t.old_var) if behind else (t.running_mean, t.running_var)
+    new = (t.running_mean, t.running_var)
+    if not behind:
+        variance = t.z.var(axis=0) * (
+            t.bessel if t.convention.running_variance == "unbiased" else 1
+        )
+        new = t.blend(old[0], t.z.mean(axis=0)), t.blend(old[1], variance)
     count, shape = t.n, t.x.shape
     scalars: dict[str, float] = {
         "eps": t.eps,
@@ -75,8 +82,10 @@ def _symbols(t: Trace) -> dict[str, Array]:
     vectors = {
         "gamma": t.gamma,
         "beta": t.beta,
-        "old_mean": t.running_mean,
-        "old_var": t.running_var,
+        "old_mean": old[0],
+        "old_var": old[1],
+        "new_mean": new[0],
+        "new_var": new[1],
         "last_mean": np.broadcast_to(t.mean, t.gamma.shape),
         "last_var": np.broadcast_to(t.var, t.gamma.shape),
     }
@@ -88,16 +97,17 @@ def _symbols(t: Trace) -> dict[str, Array]:
 def step(formula: Formula) -> Step:
     """Return the step of a layer that computes an observable by a formula."""
     of_rows = formula.observable in ("out", "dz", "inferred", "inferred_dz")
+    behind = formula.observable in ("dz", "dgamma", "dbeta")
 
     def take(t: Trace) -> Array:
         try:
-            value = formula.value(_symbols(t))
+            value = formula.value(_symbols(t, behind=behind))
         except KeyError as error:
             raise ValueError(f"nothing is known of {error}") from error
         if formula.axes is not None:
             return unlaid(value, formula.axes, t.x.shape)
         if value.size == 1:  # it is the same for all
-            value = np.broadcast_to(value, t.z.shape if of_rows else (1, t.z.shape[1]))
+            value = np.full(t.z.shape if of_rows else (1, t.z.shape[1]), value.item())
         return value if of_rows else value.reshape(-1)
 
     return take

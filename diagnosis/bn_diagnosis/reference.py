@@ -18,7 +18,8 @@ from bn_properties.protocol import (
 )
 from bn_properties.scenario import InProcess
 
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace, check_names
+from bn_diagnosis.formulas import STEPS, check_names
+from bn_diagnosis.trace import Step, StepName, Trace
 
 Replaced = Mapping[StepName, Step] | Mapping[str, Step]
 """Steps that stand in place of the oracle's, by name."""
@@ -134,6 +135,7 @@ class ReferenceLayer:
             t.decay = float(self._step("cumulative_decay"))
         self._take("mean", "var", "s", "u", "y")
         t.trained = t.z
+        t.old_mean, t.old_var = t.running_mean, t.running_var
         t.running_mean, t.running_var = self._step("next_mean"), self._step("next_var")
         return self._keep("train", "out", self._restored(np.asarray(t.y)))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from bn_diagnosis.diagnosis import Diagnosis
 from bn_diagnosis.faults import BY_ID, FAULTS, Fault
-from bn_diagnosis.formulas import Step, Trace
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step, Trace
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
 from bn_properties.calls import Infer, Train
 from bn_properties.cases.draw import draw_cases

@@ -11,13 +11,16 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from bn_diagnosis.computing import step_of
 from bn_diagnosis.faults import BY_ID, FAULTS, Fault
 from bn_diagnosis.faults.combining import in_parameters
-from bn_diagnosis.faults.fault import fault
+from bn_diagnosis.faults.fault import Kind, fault
 from bn_diagnosis.faults.statements import STATEMENTS
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace
+from bn_diagnosis.formulas import RIGHT, STEPS
+from bn_diagnosis.recovery.notation import parsed
 from bn_diagnosis.reference import ReferenceLayer, reference_layer
-from bn_oracle.arrays import Array
+from bn_diagnosis.trace import Step, StepName, Trace
+from bn_oracle.arrays import Array, to_rows
 from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1, TORCH, Convention
 from bn_oracle.forward import forward
@@ -208,44 +211,114 @@ def test_every_step_has_its_name_and_its_statement() -> None:
 def test_a_misspelt_step_is_refused() -> None:
     """It would never be taken: a mistake in it would be none, without a word."""
     with pytest.raises(ValueError, match=r"fault misspelt: no such step: dgama; there are rows, "):
-        fault("misspelt", dgama=lambda t: t.g)("")("")
+        fault("misspelt", dgama="g")
+    with pytest.raises(ValueError, match=r"fault misspelt: no such step: dgama; there are rows, "):
+        fault.coded("misspelt", dgama=lambda t: t.g)("")("")
     with pytest.raises(ValueError, match="no such step: dgama"):
         reference_layer({"dgama": lambda t: t.g}, CMU_HW1P1, Setup(1))
 
 
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [("g * uu", "no such quantity: uu; there are z, g, "), ("g u", "no formula: g u")],
+)
+def test_a_misspelt_formula_is_refused(text: str, refusal: str) -> None:
+    with pytest.raises(ValueError, match=f"fault misspelt: {refusal}"):
+        fault("misspelt", dgamma=text)
+    with pytest.raises(ValueError, match="fault shaped: a step that is no formula: rows"):
+        fault("shaped", rows="z")
+
+
+def test_a_formula_is_computed_and_shown() -> None:
+    """Beside it stands the step's right one, or the form that is named."""
+    made = fault("written", dgamma="Sum(g * z)")("")
+    assert made.wrong.endswith(r" = \sum_i G_i z_i")
+    assert made.right.endswith(r" = \sum_i G_i u_i")
+    trace = _trace(3, CMU_HW1P1)
+    trace.z, trace.g = _batch((4, 3), 0), _batch((4, 3), 1)
+    found = np.asarray(made.replaces["dgamma"](trace))
+    np.testing.assert_allclose(found, (trace.g * trace.z).sum(axis=0))
+    named = Kind(form="(du - Mean(du)) / s")("named", dz="du - Mean(du)")("")
+    assert named.wrong.endswith(r" = \gamma \left(G_i - \frac1B\sum_j G_j\right)")
+    assert r" = \frac{\gamma}{\sqrt{\sigma_B^2 + \epsilon}} \left(G_i - " in named.right
+
+
+def test_at_inference_the_normalised_value_is_that_of_the_running_statistics() -> None:
+    """A mistaken denominator is shown in the output."""
+    divided = fault("divided", infer_s="old_var")("")
+    assert divided.wrong == r"\hat z_i = \frac{\gamma \left(z_i - \mu\right)}{\sigma^2} + \beta"
+    made = fault("inferred", infer="u")("")
+    assert made.wrong == r"\hat z_i = \frac{z_i - \mu}{\sqrt{\sigma^2 + \epsilon}}"
+    trace = _trace(3, CMU_HW1P1)
+    trace.z, trace.s = _batch((4, 3), 0), np.full(3, 2.0)
+    expected = (trace.z - trace.running_mean) / 2.0
+    np.testing.assert_allclose(np.asarray(made.replaces["infer"](trace)), expected)
+
+
+def test_wrong_formulas_are_shown_side_by_side() -> None:
+    """Those of one kind; of others, the first is enough."""
+    both = fault("both", next_mean="old_mean", next_var="old_var")("")
+    assert both.wrong == r"M \leftarrow M, \quad V \leftarrow V"
+    assert both.right.count("leftarrow") == 2
+    one = fault("one", next_mean="old_mean", next_var=RIGHT["next_var"])("")
+    assert (one.wrong, one.right.count("leftarrow")) == (r"M \leftarrow M", 1)
+    assert fault("throughout", s="sqrt(var)", infer_s="sqrt(old_var)")("").wrong == (
+        r"s = \sqrt{\sigma_B^2}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "shape"),
+    [
+        ("u", "0", (6, 3)),
+        ("mean", "Mean(z, all)", (3,)),
+        ("dgamma", "Sum(g, all)", ()),
+        ("dgamma", "g", (3, 3, 2)),
+        ("dgamma", "Sum(g)", (3,)),
+        ("dvar", "du", (6, 3)),
+    ],
+)
+def test_a_formula_has_the_shape_of_its_step(
+    step: StepName, text: str, shape: tuple[int, ...]
+) -> None:
+    trace = _trace(3, CMU_HW1P1)
+    trace.x = _batch((3, 3, 2), 0)
+    trace.z = trace.g = trace.du = to_rows(trace.x)
+    assert np.asarray(step_of(step, parsed(text))(trace)).shape == shape
+
+
 def test_a_fault_is_told_in_a_paragraph_whose_first_sentence_is_its_title() -> None:
     """How the words are broken into lines is nobody's business."""
-    told = fault("told", dgamma=lambda t: t.g)("")("""dγ is G. The sum
+    told = fault("told", dgamma="g")("""dγ is G. The sum
         is missing. Add it.""")
     assert (told.title, told.explanation) == ("dγ is G", "The sum is missing. Add it.")
 
 
 def test_an_equation_that_begins_with_its_sign_is_said_of_the_first_step() -> None:
     """One with a left side stays as it is, and the right one is the step's, if none is given."""
-    made = fault("equated", y=lambda t: t.u, u=lambda t: t.z)("= u_i")("")
-    assert (made.wrong, made.right) == (r"\hat z_i = u_i", r"\hat z_i = \gamma u_i+\beta")
-    moved = fault("equated", next_mean=lambda t: t.mean)(r"\leftarrow \mu_B", "M = 1")("")
+    made = fault.coded("equated", y=lambda t: t.u, u=lambda t: t.z)("= u_i")("")
+    assert (made.wrong, made.right) == (r"\hat z_i = u_i", r"\hat z_i = \gamma u_i + \beta")
+    moved = fault.coded("equated", next_mean=lambda t: t.mean)(r"\leftarrow \mu_B", "M = 1")("")
     assert (moved.wrong, moved.right) == (r"M \leftarrow \mu_B", "M = 1")
 
 
 def test_a_mistake_in_dgamma_serves_for_dbeta_without_its_u() -> None:
-    """The equation and the words of γ are said of β, and of both what is said of both."""
-    form = "= G_i u_i + G_{ic} u_{ic}"
-    of_gamma, of_beta, of_both = in_parameters("doubled", lambda t, each: 2 * each, form)("""dγ is
+    """The formula and the words of γ are said of β, and of both what is said of both."""
+    of_gamma, of_beta, of_both = in_parameters("doubled", "2 * Sum(each)")("""dγ is
         doubled. Each γ is one.
 
         dγ and dβ are doubled. Each is one.""")
-    assert of_beta.wrong.endswith(r"\partial\beta} = G_i + G_{ic}")
+    assert of_beta.wrong.endswith(r"\partial\beta} = 2 \sum_i G_i")
     assert (of_gamma.title, of_beta.title) == ("dγ is doubled", "dβ is doubled")
     assert (of_beta.explanation, of_both.explanation) == ("Each β is one.", "Each is one.")
     assert of_both.wrong == rf"{of_gamma.wrong}, \quad {of_beta.wrong}"
-    assert {**of_gamma.replaces, **of_beta.replaces} == of_both.replaces
+    assert of_both.replaces.keys() == {"dgamma", "dbeta"}
 
 
 def test_an_unknown_property_is_refused() -> None:
     """A fault names the property that must reject it."""
     with pytest.raises(ValueError, match=r"fault unkilled: no such property: backward\.gamma"):
-        fault("unkilled", dgamma=lambda t: t.g)("", killed_by="backward.gamma")("")
+        fault.coded("unkilled", dgamma=lambda t: t.g)("", killed_by="backward.gamma")("")
 
 
 @pytest.mark.parametrize("each", FAULTS, ids=lambda each: each.id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from bn_diagnosis.diagnosis import Diagnosis
-from bn_diagnosis.formulas import Step, Trace
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step, Trace
 from bn_oracle.arrays import Array
 from bn_oracle.conventions import CMU_HW1P1
 from bn_properties.calls import Train

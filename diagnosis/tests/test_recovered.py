@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bn_diagnosis.diagnosis import Diagnosis, Explanation
 from bn_diagnosis.faults import BY_ID
-from bn_diagnosis.formulas import Step, StepName, Trace
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step, StepName, Trace
 from bn_oracle.conventions import CMU_HW1P1, Convention
 from bn_properties.cases.draw import draw_cases
 from bn_properties.catalogue import BY_ID as PROPERTIES

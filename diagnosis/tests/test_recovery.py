@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from bn_diagnosis.recovery.evidence import Evidence, Given
 from bn_diagnosis.recovery.forms import RESULT, Observable, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.pairs import likely, pairs
-from bn_diagnosis.recovery.recover import FOR_TWO, ORDER, Recovery
+from bn_diagnosis.recovery.recover import FOR_TWO, ORDER, Recovery, with_new
 from bn_diagnosis.recovery.tables import Index, Run, Table, close, index, table
 from bn_diagnosis.recovery.trees import (
     Values,
@@ -43,7 +44,13 @@ def recovery(axes: int = 0, name: str = "cmu-hw1p1") -> Recovery:
 
 
 @lru_cache(maxsize=4)
-def elsewhere() -> dict[str, Array]:
+def known() -> Mapping[str, Array]:
+    """Return the symbols' values that formulas are recovered from."""
+    return with_new(recovery().evidence.symbols, CONVENTION)
+
+
+@lru_cache(maxsize=4)
+def elsewhere() -> Mapping[str, Array]:
     """Return other values of all symbols: two formulas that agree there, too, are one function."""
     numbers = np.random.default_rng(1)
     found = {}
@@ -51,7 +58,8 @@ def elsewhere() -> dict[str, Array]:
         low, high = (0.25, 0.75) if name == "keep" else (0.5, 2.0)
         found[name] = numbers.uniform(low, high, value.shape)
     sizes = {"n": 7.0, "less_one": 6.0, "features": 5.0}
-    return found | {name: np.full((1, 1, 1), size) for name, size in sizes.items()}
+    counts = {name: np.full((1, 1, 1), size) for name, size in sizes.items()}
+    return with_new(found | counts, CONVENTION)
 
 
 def tables(observable: Observable) -> list[Table]:
@@ -65,9 +73,9 @@ def _forms(observable: Observable) -> tuple[Program, ...]:
     return forms(observable, CONVENTION)
 
 
-def values(program: Program, where: dict[str, Array] | None = None) -> Array:
+def values(program: Program, where: Mapping[str, Array] | None = None) -> Array:
     with np.errstate(all="ignore"):
-        return Run(program, where or recovery().evidence.symbols).result
+        return Run(program, where or known()).result
 
 
 # What is right.
@@ -144,7 +152,7 @@ def test_slips_in_two_observables_are_recovered_each(data: st.DataObject) -> Non
     assert found.keys() == set(names)
     for name, formula in found.items():
         assert formula is not None
-        assert close(formula.value(recovery().evidence.symbols), values(wanted[name]))
+        assert close(formula.value(known()), values(wanted[name]))
 
 
 @settings(deadline=None)
@@ -293,7 +301,7 @@ def test_slips_in_two_places_are_recovered_as_an_equal_function(data: st.DataObj
         return  # what vanishes is explained by anything
     formula = recovery().recover({observable: value})[observable]
     assert formula is not None, (made[first], made[second])
-    assert close(formula.value(recovery().evidence.symbols), value)
+    assert close(formula.value(known()), value)
     with np.errstate(all="ignore"):
         wanted, given_ = values(program, elsewhere()), formula.value(elsewhere())
     if np.isfinite(wanted).all():

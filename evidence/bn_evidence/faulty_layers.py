@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from bn_diagnosis.formulas import Step
 from bn_diagnosis.reference import ReferenceLayer, reference_layer
+from bn_diagnosis.trace import Step
 from bn_oracle.conventions import Convention
 from bn_properties.protocol import AnyArray, Gradient, Moment, Quantity, Setup, Statistics
 

@@ -115,7 +115,7 @@ class Subject:
         if outcome is Outcome.FAIL:
             if finding.failing is not None:
                 _show(finding.failing, finding, examination)
-            pytest.fail(f"{finding.property.title}\n{message}", pytrace=False)
+            pytest.fail(f"{finding.property.finding}\n{message}", pytrace=False)
         if self._search and finding.property.stride:
             # What is put to chosen cases alone asks too much of any other.
             _search(finding, examination, self._seed)
@@ -134,7 +134,7 @@ def _show(failing: Failing, finding: Finding, examination: PartExamination) -> N
     @given(case=cases(spatial_axes=transcript.subject.spatial_axes))
     def holds(case: Case) -> None:
         again, _ = try_case(prop, case, transcript, examination.oracle)
-        assert again is None, f"{prop.title}\n{describe(again)}"
+        assert again is None, f"{prop.finding}\n{describe(again)}"
 
     holds()
 
@@ -158,7 +158,7 @@ def _search(finding: Finding, examination: PartExamination, start: int) -> None:
             return
         # Neither what is seen nor what is expected is worth keeping: no case comes twice.
         failing, ratio = try_case(prop, case, Transcript(subject), Oracle(subject.convention))
-        assert failing is None, f"{prop.title}\n{describe(failing)}"
+        assert failing is None, f"{prop.finding}\n{describe(failing)}"
         if ratio:
             target(math.log10(ratio), label="log10 of error over bound")
 

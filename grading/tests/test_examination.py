@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from bn_diagnosis.diagnosis import Diagnosis, Explanation
-from bn_diagnosis.formulas import Step
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step
 from bn_grading.courses.model import built_in
 from bn_grading.part_examination import PartExamination, PartFindings
 from bn_oracle.conventions import CMU_HW1P1

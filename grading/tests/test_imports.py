@@ -60,6 +60,41 @@ def test_a_name_of_a_missing_package_may_be_used(tmp_path: Path) -> None:
     assert check(str(path)).status is Status.CORRECT
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'plt.rcParams["figure.figsize"] = (10.0, 8.0)',
+        'del plt.rcParams["figure.figsize"]',
+        'SIZE = plt.rcParams["figure.figsize"]',
+        'OLD = "backend" in plt.rcParams',
+        'with plt.style.context("ggplot"):\n    pass',
+        "VERSION = matplotlib.__version__",
+    ],
+)
+def test_settings_of_a_missing_package_may_be_changed(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "plots.py"
+    imported = "import matplotlib\nimport matplotlib.pyplot as plt\n"
+    path.write_text(f"{imported}{line}\n{HANDOUT.read_text('utf-8')}", "utf-8")
+    assert check(str(path)).status is Status.CORRECT
+
+
+def test_what_is_not_there_has_no_elements(tmp_path: Path) -> None:
+    path = tmp_path / "styles.py"
+    source = f"import matplotlib.pyplot as plt\nlist(plt.styles)\n{HANDOUT.read_text('utf-8')}"
+    path.write_text(source, "utf-8")
+    assert "not iterable" in check(str(path)).summary
+
+
+def test_what_another_numpy_took_is_told_as_a_difference_of_versions(tmp_path: Path) -> None:
+    path = tmp_path / "scalars.py"
+    used = "return float(np.ones(1)) * (self.BW * NZ + self.Bb)"
+    source = HANDOUT.read_text("utf-8").replace("return self.BW * NZ + self.Bb", used, 1)
+    path.write_text(source, "utf-8")
+    result = check(str(path))
+    refused = any("a difference of versions" in each.message for each in result.properties)
+    assert refused or result.status is Status.CORRECT, "this NumPy takes it"
+
+
 @pytest.mark.parametrize("how", ["@njit", "@njit(cache=True)", "@numba.jit(nopython=True)"])
 def test_a_decorator_of_a_missing_package_leaves_what_it_decorates(
     how: str, tmp_path: Path

@@ -25,6 +25,7 @@ MEANT: dict[str, tuple[str, str]] = {
     "msort": ("np.msort(np.array([[2, 1], [1, 3]])).tolist()", "[[1, 1], [2, 3]]"),
     "asscalar": ("np.asscalar(np.array([3.5]))", "3.5"),
     "in1d": ("np.in1d([[1], [2]], [2]).tolist()", "[False, True]"),
+    "math": ("np.math.sqrt(4)", "2.0"),
     "rank": ("np.rank(np.zeros((2, 3)))", "2"),
     "alen": ("np.alen(5)", "1"),
     "cast": ("np.cast['float32'](2).dtype", "float32"),

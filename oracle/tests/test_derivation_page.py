@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bn_diagnosis.faults import BY_ID, FAULTS
-from bn_diagnosis.formulas import Trace
 from bn_diagnosis.reference import ReferenceLayer
+from bn_diagnosis.trace import Trace
 from bn_oracle.arrays import Array
 from bn_oracle.backward import backward
 from bn_oracle.conventions import CMU_HW1P1

@@ -130,7 +130,7 @@ class Backward(Call):
 
 @dataclass(frozen=True, eq=False)
 class OtherLayer(Call):
-    """Another layer of the class, as wide as `x`, with another ε and momentum, trains on it.
+    """Another layer of the class, as wide as `x`, trains on it; its ε and momentum may be others.
 
     Given them, it then differentiates with `grad`, and infers on `probe`. It is not forgotten
     behind that: several of them stand beside the layer.
@@ -142,6 +142,8 @@ class OtherLayer(Call):
     gamma: AnyArray | None = None
     """Its own parameters, (C,) each; before it, those of one more layer are written to in place."""
     beta: AnyArray | None = None
+    alike: bool = False
+    """Whether it has this layer's ε and momentum, as the layers of a network do."""
     of_batches = ("x", "grad", "probe")
 
     def operations(self, before: Sequence[Call], after: Sequence[Call]) -> tuple[Operation, ...]:
@@ -154,7 +156,8 @@ class OtherLayer(Call):
 
         named = {name: getattr(self, name) for name in (*self.of_batches, "gamma", "beta")}
         given = {name: array for name, array in named.items() if array is not None}
-        return (Operation("other_layer", run, arrays=given),)
+        options = {"alike": True} if self.alike else {}
+        return (Operation("other_layer", run, arrays=given, options=options),)
 
     def told(self) -> tuple[Told, ...]:
         """Return what the other layer does."""

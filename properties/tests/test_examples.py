@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bn_diagnosis.formulas import Step
 from bn_diagnosis.reference import reference_subject
+from bn_diagnosis.trace import Step
 from bn_oracle.conventions import CMU_HW1P1, CS231N, TORCH, Convention
 from bn_properties.cases.pinned import PINNED, pinned_cases
 from bn_properties.catalogue import BY_ID, PROPERTIES

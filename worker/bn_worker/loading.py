@@ -50,7 +50,29 @@ def _anything(name: str) -> type[_Missing]:
     return type(name, (_Missing,), {})
 
 
-class _Named(type):
+class _Settings:
+    """Takes settings by key, and stands in a with statement, to no effect."""
+
+    __iter__ = None
+    """What takes any key would else be gone through without an end."""
+
+    def __getitem__(self, key: object) -> type[_Missing]:
+        return _Missing
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def __delitem__(self, key: object) -> None: ...
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *raised: object) -> None: ...
+
+
+class _Named(_Settings, type):
     """A class of which any name can be asked."""
 
     def __getattr__(cls, name: str) -> type[_Missing]:
@@ -67,7 +89,7 @@ def _decorated(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
     return args[0] if alone else None
 
 
-class _Missing(metaclass=_Named):
+class _Missing(_Settings, metaclass=_Named):
     """Stands for anything taken from a module that is not there."""
 
     def __init__(self, *args: object, **keywords: object) -> None:
@@ -87,6 +109,7 @@ class _StandIn(types.ModuleType):
         super().__init__(name)
         self.__path__: list[str] = []
         self.__all__: list[str] = []
+        self.__version__ = "0"
 
     def __getattr__(self, name: str) -> type[_Missing]:
         if name.startswith("__"):
@@ -332,6 +355,18 @@ def _line(error: BaseException, filename: str) -> int | None:
     return line
 
 
+_REMOVED = "NumPy 2 removed this name: a difference of versions, not of batch norm"
+_VERSIONS = {
+    "NumPy 2": _REMOVED,
+    "module 'numpy' has no attribute": _REMOVED,
+    "not None as shape": "None was () for older NumPy: write (); a difference of versions",
+    "only 0-dimensional arrays can be converted": "older NumPy took an array of one number for a "
+    "number: write a.item(); a difference of versions",
+    "np.sum(generator)": "older NumPy summed it: write sum(…); a difference of versions",
+}
+"""What is said beside messages that are about another version of NumPy."""
+
+
 def explain(error: BaseException, filename: str) -> str:
     """Describe an exception in one line: where in the submission, and what."""
     line = _line(error, filename)
@@ -342,10 +377,8 @@ def explain(error: BaseException, filename: str) -> str:
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
     name = type(error).__name__[:100]
     text = f"{name}: {message}" if message else name
-    if "NumPy 2" in message or "module 'numpy' has no attribute" in message:
-        text += " [NumPy 2 removed this name: a difference of versions, not of batch norm]"
-    if "not None as shape" in message:
-        text += " [None was () for older NumPy: write (); a difference of versions]"
+    hints = dict.fromkeys(hint for part, hint in _VERSIONS.items() if part in message)
+    text += "".join(f" [{hint}]" for hint in hints)
     missing = sorted({taken[word] for word in _WORD.findall(message) if word in taken})
     if missing:
         text += f" [{', '.join(missing)} is not installed here: nothing stands for it]"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bn_worker import loading, packages, runtimes, wire
+from bn_worker.layouts import laid
 from bn_worker.lockdown import lock
 from bn_worker.messages import Edit, Failure, Problem, Reply, Request, called
 from bn_worker.replies import Replies
@@ -36,7 +37,7 @@ class Worker:
         self._parts: dict[str, Spec] = {}
         self._filename = ""
         self._layer: Adapter | None = None
-        self._other: Callable[[dict[str, Any]], Adapter] | None = None
+        self._other: Callable[[dict[str, Any], bool], Adapter] | None = None
         self._others: list[Adapter] = []
         self._setup: dict[str, Any] = {}
         self._differentiated = False
@@ -130,7 +131,9 @@ class Worker:
         self._layer = None
         spec = self._parts[request.options["part"]]
         setup = {**request.options["setup"], **request.arrays}
-        self._other = lambda own: runtimes.construct(spec, self._names, _unlike(setup) | own)
+        self._other = lambda own, alike: runtimes.construct(
+            spec, self._names, (_bare(setup) if alike else _unlike(setup)) | own
+        )
         self._layer = runtimes.construct(spec, self._names, setup)
         self._first, self._lent, self._others, self._setup = {}, [], [], setup
         self._overwrite, self._differentiated = None, False
@@ -238,15 +241,15 @@ class Worker:
     def _other_layer(self, request: Request) -> Reply:
         if self._other is None:
             raise Absent("there is no layer")
-        arrays = request.arrays
+        arrays, alike = request.arrays, bool(request.options.get("alike"))
         features = arrays["x"].shape[1]
         if "gamma" in arrays:
             # An optimiser moves the parameters that it finds in a new layer.
-            moved = self._other({"features": features})
+            moved = self._other({"features": features}, alike)
             moved.prepare(arrays["x"].dtype)
             self._others.append(moved)
             moved.set_parameters(arrays["gamma"] - 1, arrays["beta"] + 1, in_place=True)
-        other = self._other({"features": features})
+        other = self._other({"features": features}, alike)
         other.prepare(arrays["x"].dtype)
         self._others.append(other)
         if "gamma" in arrays:
@@ -311,28 +314,14 @@ def _collected(values: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[st
     return arrays, problems
 
 
-def laid(array: NDArray[Any], layout: str) -> NDArray[Any]:
-    """Return the same numbers, laid otherwise in memory."""
-    if layout == "fortran":
-        return np.asfortranarray(array)
-    if layout == "swapped":
-        return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
-    if layout == "reversed":
-        return np.ascontiguousarray(array[::-1])[::-1]
-    if layout == "strided":
-        wider = np.empty((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-        wider[...] = np.nan
-        wider[..., ::2] = array
-        return wider[..., ::2]
-    if layout == "read-only":
-        array = array.copy()
-        array.flags.writeable = False
-    return array
+def _bare(setup: dict[str, Any]) -> dict[str, Any]:
+    """Return the setup of a layer like this one, on which no array is set."""
+    return {name: value for name, value in setup.items() if not isinstance(value, np.ndarray)}
 
 
 def _unlike(setup: dict[str, Any]) -> dict[str, Any]:
     """Return another layer's setup: what is set on it has another value, and no array is."""
-    other = {name: value for name, value in setup.items() if not isinstance(value, np.ndarray)}
+    other = _bare(setup)
     if setup.get("eps") is not None:
         other["eps"] = 0.625 if setup["eps"] != 0.625 else 0.3125
     if setup.get("momentum") is not None:

@@ -7,6 +7,7 @@ the aliases of Python's own types. What NumPy still has is left as it is.
 from __future__ import annotations
 
 import builtins
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -133,6 +134,7 @@ REMOVED: Mapping[str, Removed] = {
     "issubsctype": _now("issubdtype"),
     "rank": Removed("np.ndim", lambda: _rank),
     "alen": Removed("len", lambda: _alen),
+    "math": Removed("import math", lambda: math),
     "cast": Removed("np.asarray(a, dtype)", _Cast),
     "nbytes": Removed("np.dtype(…).itemsize", _ItemSizes),
     "disp": Removed("print", lambda: _disp),

@@ -1,114 +1,98 @@
-"""Faults that come together, and mistakes whose equation and formula change alike."""
+"""Formulas that many mistakes are made of, and mistakes that come together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from bn_oracle.arrays import Array
-
-from bn_diagnosis.faults.common import over, routes
-from bn_diagnosis.faults.fault import Fault, Kind, Mistake, Told, fault
-from bn_diagnosis.faults.statements import BY_MEAN, BY_VAR, CENTRED, DIRECT, DMEAN, DVAR, frac
-from bn_diagnosis.formulas import STEPS, Step, StepName, Trace, batch_var
+from bn_diagnosis.faults.fault import Fault, Kind, Told, fault
+from bn_diagnosis.formulas import RIGHT
+from bn_diagnosis.recovery.notation import parsed
+from bn_diagnosis.recovery.trees import Tree, symbol
+from bn_diagnosis.trace import StepName
 
 Faults = tuple[Fault, ...]
-Formula = Callable[[Trace], Array]
-Change = Callable[[Trace, Array], object]
-"""Something made of an array."""
-Average = Callable[[Trace, Array, Array], object]
-"""Something made of the old average and the batch's value."""
 
 
-def changed(change: Change, *steps: StepName) -> Mapping[str, Step]:
-    """Return right steps with what they give changed."""
-
-    def of(step: Step) -> Step:
-        return lambda t: change(t, np.asarray(step(t)))
-
-    return {name: of(STEPS[name]) for name in steps}
+def changed(text: str, *steps: StepName) -> Mapping[str, Tree]:
+    """Return right formulas with what they give changed: it is `each` in the text."""
+    return {step: parsed(text, {"each": RIGHT[step]}) for step in steps}
 
 
-def both_of(first: Fault, second: Fault, id: str, wrong: str = "") -> Callable[[str], Faults]:
-    """Return two faults, and the third, still without words, that makes both mistakes at once."""
-    kind = Kind(right=rf"{first.right}, \quad {second.right}", anchor=first.anchor)
-    both = Mistake(kind, id, {**first.replaces, **second.replaces})
-    told = both(wrong or rf"{first.wrong}, \quad {second.wrong}")
-    return lambda text: (first, second, told(text))
+def averages(text: str) -> Mapping[str, Tree]:
+    """Return both running statistics averaged in another way: `old` and `new` in the text."""
+    return {
+        "next_mean": parsed(text, {"old": symbol("old_mean"), "new": symbol("mean")}),
+        "next_var": parsed(text, {"old": symbol("old_var"), "new": symbol("batch_var")}),
+    }
 
 
-def _of_beta(text: str) -> str:
-    """Return what is said of γ as it is said of β, which no u multiplies."""
-    return re.sub(r" u_(\w|\{\w+\})", "", text).replace("γ", "β").replace(r"\gamma", r"\beta")
+def kept(id: str, value: str, kind: Kind = fault) -> Told:
+    """Return the mistake of a running variance of something else."""
+    return kind(id, next_var=f"keep * old_var + (1 - keep) * ({value})")
 
 
-def in_parameters(suffix: str, change: Change, wrong: str) -> Callable[[str], Faults]:
-    """Return what makes three faults of words: in dγ, in dβ and in both.
+def statistics_of(id: str, rows: str) -> Told:
+    """Return the mistake of averaging the mean and variance of other rows than the input's."""
+    mean, var = f"Mean({rows})", f"Mean(({rows} - Mean({rows}))**2)"
+    return fault(
+        id,
+        next_mean=f"keep * old_mean + (1 - keep) * {mean}",
+        next_var=f"keep * old_var + (1 - keep) * {var}",
+    )
 
-    `change` makes a gradient of what each instance adds to it: Gu, or G. The equation and the
-    first paragraph are said of γ, and serve for β; the second paragraph is said of both.
-    """
-    gamma = fault(f"gamma-gradient-{suffix}", dgamma=lambda t: change(t, t.g * t.u))(wrong)
-    beta = fault(f"beta-gradient-{suffix}", dbeta=lambda t: change(t, t.g))(_of_beta(wrong))
 
-    def told(text: str) -> Faults:
-        one, both = text.split("\n\n")
-        return both_of(gamma(one), beta(_of_beta(one)), f"parameter-gradients-{suffix}")(both)
-
-    return told
+def divided_by(id: str, size: str, kind: Kind = fault) -> Told:
+    """Return the mistake of another number where B belongs in dz."""
+    return kind(id, dz=f"du / s + 2 * centred / {size} * dvar + dmean / {size}")
 
 
 @dataclass(frozen=True)
 class Denominator:
-    """A mistaken denominator, in LaTeX and as a formula of a variance.
+    """A mistaken denominator, made of `var`.
 
     Called with an id and steps: its mistake in `s` (training), `infer_s`, or `u` (the output).
     """
 
-    latex: str
-    formula: Callable[[Trace, Array], Array]
+    text: str
     in_training: Kind = fault
 
-    def __call__(self, id: str, *steps: Literal["u", "s", "infer_s"], **others: Step) -> Told:
-        """Return the mistake; its equation is that of the first step."""
-        divisor = self.formula
-        forms: Mapping[str, tuple[str, Step]] = {
-            "u": (frac(CENTRED, self.latex), lambda t: t.centred / divisor(t, t.var)),
-            "s": (self.latex, lambda t: divisor(t, t.var)),
-            "infer_s": (self.latex.replace("_B", ""), lambda t: divisor(t, t.running_var)),
+    def __call__(self, id: str, *steps: Literal["u", "s", "infer_s"], **others: str) -> Told:
+        """Return the mistake."""
+        forms: Mapping[str, Tree] = {
+            "u": parsed("centred / root", {"root": parsed(self.text)}),
+            "s": parsed(self.text),
+            "infer_s": parsed(self.text, {"var": symbol("old_var")}),
         }
         kind = fault if steps[0] == "infer_s" else self.in_training
-        replaced: dict[str, Step] = {step: forms[step][1] for step in steps}
-        return kind(id, **replaced, **others)(f"= {forms[steps[0]][0]}")
+        return kind(id, **{step: forms[step] for step in steps}, **others)
 
 
-def signed(id: str, direct: int = 1, variance: int = 1, mean: int = 1, kind: Kind = fault) -> Told:
-    """Return the mistake of other signs of the routes of dz; 0 leaves one out."""
-    terms = ((direct, DIRECT), (variance, BY_VAR), (mean, BY_MEAN))
-    wrong = "".join(f"{' + ' if sign > 0 else ' - '}{term}" for sign, term in terms if sign)
-    steps = kind(id, dz=lambda t: routes(t, direct, variance, mean))
-    return steps("=" + wrong.removeprefix(" +"))
+def _of_beta(text: str) -> str:
+    """Return what is said of γ as it is said of β."""
+    return text.replace("γ", "β")
 
 
-def divided_by(id: str, size: str, number: Callable[[Trace], float], kind: Kind = fault) -> Told:
-    """Return the mistake of another number where B belongs in dz; `size` is it in LaTeX, or ""."""
-    two = frac(f"2({CENTRED})", size) if size else f"2({CENTRED})"
-    one = {0: "", 1: rf"\frac1{size}"}.get(len(size), frac("1", size))
-    return kind(id, dz=lambda t: over(t, number(t)))(f"= {DIRECT} + {two}{DVAR} + {one}{DMEAN}")
+def of_parameters(gamma: Told, beta: Told, both: Told) -> Callable[[str], Faults]:
+    """Return what makes three faults of words: in dγ, in dβ and in both.
+
+    The first paragraph is said of γ, and serves for β; the second one is said of both.
+    """
+
+    def told(text: str) -> Faults:
+        one, of_both = text.split("\n\n")
+        return gamma(one), beta(_of_beta(one)), both(of_both)
+
+    return told
 
 
-def kept(id: str, value: str, formula: Formula, kind: Kind = fault) -> Told:
-    """Return the mistake of a running variance of something else: `value` in LaTeX."""
-    steps = kind(id, next_var=lambda t: t.blend(t.running_var, formula(t)))
-    return steps(rf"\leftarrow k\,V + (1-k){value}")
-
-
-def averages(form: Average) -> Mapping[str, Step]:
-    """Return both running statistics, averaged in another way."""
-    return {
-        "next_mean": lambda t: form(t, t.running_mean, t.mean),
-        "next_var": lambda t: form(t, t.running_var, batch_var(t)),
-    }
+def in_parameters(suffix: str, text: str) -> Callable[[str], Faults]:
+    """Return the mistakes in the parameters' gradients; `each` is what an instance adds to one."""
+    dgamma = parsed(text, {"each": parsed("g * u")})
+    dbeta = parsed(text, {"each": symbol("g")})
+    return of_parameters(
+        fault(f"gamma-gradient-{suffix}", dgamma=dgamma),
+        fault(f"beta-gradient-{suffix}", dbeta=dbeta),
+        fault(f"parameter-gradients-{suffix}", dgamma=dgamma, dbeta=dbeta),
+    )

@@ -8,8 +8,11 @@ from typing import cast
 
 from bn_properties.catalogue import BY_ID as PROPERTIES
 
+from bn_diagnosis.computing import step_of
+from bn_diagnosis.faults.equations import Formula, equations, formula, of_upstream, side_by_side
 from bn_diagnosis.faults.statements import STATEMENTS, Family, Statement, family_of
-from bn_diagnosis.formulas import Step, StepName, check_names
+from bn_diagnosis.formulas import RIGHT, check_names
+from bn_diagnosis.trace import Step, StepName
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +57,48 @@ Told = Callable[[str], Fault]
 
 @dataclass(frozen=True)
 class Kind:
-    """What mistakes of one kind share. Called with an id and the mistaken steps: a mistake.
+    """What mistakes of one kind share. Called with an id and the wrong formulas: a mistake.
 
-    So a fault is written `fault("id", step=formula)("= equation")("title. Explanation.")`: first
-    what is done, then the equation that it amounts to, then the words.
+    So a fault is written `fault("id", step="formula")("title. Explanation.")`: the formula is what
+    is computed, and what is shown. One that is no formula is `coded`.
     """
 
     family: Family | None = None
     right: str | None = None
+    """The right equation in LaTeX; for the mistakes that are coded."""
     anchor: str | None = None
     killed_by: str | None = None
+    form: Formula | None = None
+    """The right formula of the first step, in the form that the wrong one is a slip in. Both are
+    then shown of G, where they are multiples of ∂Div/∂u."""
 
-    def __call__(self, id: str, /, **steps: Step) -> Mistake:
-        """Return what is done, still without an equation and words."""
+    def __call__(self, id: str, /, **steps: Formula) -> Told:
+        """Return the mistake of other formulas, still without words.
+
+        Raises:
+            ValueError: one is no formula, or is one of what there is not; it names the fault.
+        """
+        try:
+            check_names(steps)
+            if not steps.keys() <= RIGHT.keys():
+                raise ValueError(f"a step that is no formula: {', '.join(steps)}")
+            names = cast(Mapping[StepName, Formula], steps)
+            trees = {step: formula(step, text) for step, text in names.items()}
+            replaces = {step: step_of(step, tree) for step, tree in trees.items()}
+        except ValueError as error:
+            raise ValueError(f"fault {id}: {error}") from None
+        right = {step: RIGHT[step] for step in trees}
+        shown = side_by_side(trees, right)
+        if self.form is None:
+            wrong, right = ({step: some[step] for step in shown} for some in (trees, right))
+        else:
+            first = shown[0]
+            wrong = {first: of_upstream(trees[first])}
+            right = {first: of_upstream(formula(first, self.form))}
+        return Mistake(self, id, replaces)(equations(wrong), equations(right))
+
+    def coded(self, id: str, /, **steps: Step) -> Mistake:
+        """Return what is done by functions of our own, still without an equation and words."""
         return Mistake(self, id, cast(Mapping[StepName, Step], steps))
 
 

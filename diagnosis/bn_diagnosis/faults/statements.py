@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bn_diagnosis.formulas import StepName
+from bn_diagnosis.faults.equations import equation
+from bn_diagnosis.formulas import RIGHT, STEPS
+from bn_diagnosis.trace import StepName
 
 Family = Literal["training", "backward", "inference", "running", "population", "convention"]
 
@@ -50,60 +52,48 @@ class Statement:
         return equation if sign is None else self.equation.partition(sign)[0] + equation
 
 
-def frac(above: str, below: str) -> str:
-    """Return a fraction."""
-    return rf"\frac{{{above}}}{{{below}}}"
+_NO_FORMULAS: Mapping[StepName, str] = {
+    "rows": r"z_{(n,h,w),c} = x_{nchw}",
+    "restore": r"\hat z_{nchw} = \hat z_{(n,h,w),c}",
+    "initial_var": "V = V_0",
+    "after_infer": r"M \leftarrow M, \quad V \leftarrow V",
+    "cumulative_decay": r"M_n = \frac1n\sum_{t=1}^n \mu_t",
+    "population_mean": r"\mu = \frac{\sum_b B_b\,\mu_b}{\sum_b B_b}",
+    "population_var": r"\sigma^2 = \frac{B}{B-1}\,\frac1K\sum_b \sigma_b^2",
+}
 
-
-S, INFER_S = r"\sqrt{\sigma_B^2+\epsilon}", r"\sqrt{\sigma^2+\epsilon}"
-CENTRED, OVER_S = r"z_i-\mu_B", frac("1", S)
-DGAMMA, DBETA = r"\frac{\partial Div}{\partial\gamma}", r"\frac{\partial Div}{\partial\beta}"
-DU, DZ = r"\frac{\partial Div}{\partial u_i}", r"\frac{\partial Div}{\partial z_i}"
-DVAR, DMEAN = r"\frac{\partial Div}{\partial\sigma_B^2}", r"\frac{\partial Div}{\partial\mu_B}"
-DIRECT = OVER_S + DU
-BY_VAR, BY_MEAN = frac(f"2({CENTRED})", "B") + DVAR, r"\frac1B" + DMEAN
-PROJECTED = r"\left(G_i - \frac1B\sum_j G_j - \frac{u_i}{B}\sum_j G_j u_j\right)"
-CLOSED = f"{DZ} = " + frac(r"\gamma", S) + PROJECTED
-"""The input gradient in closed form."""
+_EQUATIONS: Mapping[StepName, str] = {
+    **_NO_FORMULAS,
+    **{step: equation(step, tree) for step, tree in RIGHT.items()},
+}
 
 _INPUT, _INFER, _GRADIENT = "backward.input_gradient", "inference.affine_fold", "inference.gradient"
 
+_SETTLED: Mapping[StepName, tuple[str, int | None]] = {
+    "dgamma": ("backward.gamma_gradient", 1),
+    "dbeta": ("backward.beta_gradient", 1),
+    "du": (_INPUT, 4),
+    "dvar": (_INPUT, 3),
+    "dmean": (_INPUT, 2),
+    "dz": (_INPUT, 5),
+    "initial_var": ("running.initial_values", None),
+    "next_mean": ("running.mean_recurrence", None),
+    "next_var": ("running.variance_recurrence", None),
+    "infer_s": (_INFER, None),
+    "infer": (_INFER, 10),
+    "after_infer": ("inference.no_state_change", None),
+    "infer_dz": (_GRADIENT, 10),
+    "infer_dgamma": (_GRADIENT, 10),
+    "infer_dbeta": (_GRADIENT, 10),
+    "cumulative_decay": ("running.cumulative_average", 9),
+    "population_mean": ("population.mean_of_means", 8),
+    "population_var": ("population.unbiased_variance", 7),
+}
+"""Of the steps but those of the training output: the property that rejects most mistakes in it, and
+the item of docs/derivation.md."""
+
 STATEMENTS: Mapping[StepName, Statement] = {
-    "rows": Statement(r"z_{(n,h,w),c} = x_{nchw}"),
-    "restore": Statement(r"\hat z_{nchw} = \hat z_{(n,h,w),c}"),
-    "mean": Statement(r"\mu_B = \frac1B\sum_i z_i"),
-    "var": Statement(r"\sigma_B^2 = \frac1B\sum_i (z_i-\mu_B)^2"),
-    "s": Statement(f"s = {S}"),
-    "u": Statement("u_i = " + frac(CENTRED, S)),
-    "y": Statement(r"\hat z_i = \gamma u_i+\beta"),
-    "dgamma": Statement(rf"{DGAMMA} = \sum_i G_i u_i", "backward.gamma_gradient", 1),
-    "dbeta": Statement(rf"{DBETA} = \sum_i G_i", "backward.beta_gradient", 1),
-    "du": Statement(rf"{DU} = \gamma G_i", _INPUT, 4),
-    "dvar": Statement(
-        rf"{DVAR} = -\frac12(\sigma_B^2+\epsilon)^{{-3/2}}\sum_i{DU}({CENTRED})", _INPUT, 3
-    ),
-    "dmean": Statement(rf"{DMEAN} = -{OVER_S}\sum_i{DU}", _INPUT, 2),
-    "dz": Statement(f"{DZ} = {DIRECT} + {BY_VAR} + {BY_MEAN}", _INPUT, 5),
-    "initial_var": Statement("V = V_0", "running.initial_values"),
-    "next_mean": Statement(r"M \leftarrow k\,M + (1-k)\,\mu_B", "running.mean_recurrence"),
-    "next_var": Statement(r"V \leftarrow k\,V + (1-k)\,\sigma_B^2", "running.variance_recurrence"),
-    "infer_s": Statement(f"s = {INFER_S}", _INFER),
-    "infer": Statement(rf"\hat z = \gamma\,\frac{{z-\mu}}{{{INFER_S}}} + \beta", _INFER, 10),
-    "after_infer": Statement(r"M \leftarrow M, \quad V \leftarrow V", "inference.no_state_change"),
-    "infer_dz": Statement(rf"{DZ} = \frac{{\gamma}}{{{INFER_S}}}\,G_i", _GRADIENT, 10),
-    "infer_dgamma": Statement(
-        rf"{DGAMMA} = \sum_i G_i\,\frac{{z_i-\mu}}{{{INFER_S}}}", _GRADIENT, 10
-    ),
-    "infer_dbeta": Statement(rf"{DBETA} = \sum_i G_i", _GRADIENT, 10),
-    "cumulative_decay": Statement(
-        r"M_n = \frac1n\sum_{t=1}^n \mu_t", "running.cumulative_average", 9
-    ),
-    "population_mean": Statement(
-        r"\mu = \frac{\sum_b B_b\,\mu_b}{\sum_b B_b}", "population.mean_of_means", 8
-    ),
-    "population_var": Statement(
-        r"\sigma^2 = \frac{B}{B-1}\,\frac1K\sum_b \sigma_b^2", "population.unbiased_variance", 7
-    ),
+    step: Statement(_EQUATIONS[step], *_SETTLED.get(step, ())) for step in STEPS
 }
 """Of each step."""
 

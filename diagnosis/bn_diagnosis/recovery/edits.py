@@ -73,7 +73,8 @@ class Edit:
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
 VECTORS = (
     "gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse",
-    "last_mean", "last_var", "dgamma", "dbeta", "dsqrt", "dinverse", "dsquares",
+    "last_mean", "last_var", "new_mean", "new_var", "dgamma", "dbeta", "dsqrt", "dinverse",
+    "dsquares",
 )  # fmt: skip
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -178,17 +179,17 @@ def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
     forward = frozenset(FORWARD.keys() & program.bindings.keys())
     if not _differentiates(program):
         return
-    known = [name for name in symbols if name != RESULT]
-    for name in FORWARD:
-        if name not in ("centred", "s", "u"):
-            known.append(name)
-            continue
+    known = [*(name for name in symbols if name != RESULT), *FORWARD]
+    for name in ("centred", "s", "u"):
         tree = program.bindings[name]
         for path, part in walk(tree):
             for rule, new in (*_omitted(part), *_exchanged(part, known)):
-                meaning = {name: replaced(tree, path, new)}
-                yield Edit(name, path, rule, part, new, forward, meaning)
-        known.append(name)
+                anew = {name: replaced(tree, path, new)}
+                yield Edit(name, path, rule, part, new, forward, anew)
+                if name != "u":
+                    # The normalised values are then made of it, or are those of the forward.
+                    whole = {**anew, "u": substituted(FORWARD["u"], anew)}
+                    yield Edit(name, path, rule, part, new, forward, whole)
 
 
 def _differentiates(program: Program) -> bool:
@@ -278,6 +279,7 @@ def _reduced_otherwise(part: Reduction) -> Iterator[tuple[str, Tree]]:
             if axis != part.axis:
                 summed = reduction("sum", axis, part.of)
                 yield "another axis", multiply(summed, power(N, -1))
+        yield "multiplied, not divided", multiply(N, reduction("sum", part.axis, part.of))
         yield "only divided", power(N, -1)
     if isinstance(part.of, Product):
         for place, factor in enumerate(part.of.factors):

@@ -71,7 +71,7 @@ class Evidence:
                 _DECAYS[layer],
                 1.5 + _uniform(10 * layer + 1, (features,)),
                 0.25 + _uniform(10 * layer + 2, (features,)),
-                2.0 * _uniform(10 * layer + 3, (features,)),
+                2.5 + 2.0 * _uniform(10 * layer + 3, (features,)),
                 2.25 + _uniform(10 * layer + 4, (features,)),
             )
             for layer in range(LAYERS)
@@ -80,7 +80,8 @@ class Evidence:
     @cached_property
     def _batches(self) -> tuple[tuple[Array, Array], ...]:
         shape = _SHAPES[self.spatial_axes]
-        offset = 0.5 * np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))
+        # All positive, so that a root taken of the wrong quantity is a number.
+        offset = 4 + 0.5 * np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))
         return tuple(
             (3 * _uniform(10 * layer + 5, shape) + offset, _uniform(10 * layer + 6, shape) + 0.25)
             for layer in range(LAYERS)

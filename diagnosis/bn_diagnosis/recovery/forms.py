@@ -50,6 +50,8 @@ NAMES: Mapping[str, str] = {
     "keep": "k",
     "old_mean": "M",
     "old_var": "V",
+    "new_mean": "M'",
+    "new_var": "V'",
     "last_mean": r"\mu_{B'}",
     "last_var": r"\sigma_{B'}^2",
     "mean": r"\mu_B",
@@ -189,6 +191,11 @@ def _means() -> dict[str, Tree]:
     return {"du": multiply(gamma, g), RESULT: over(inner, s)}
 
 
+def _means_of_g() -> dict[str, Tree]:
+    inner = add(g, minus(over(symbol("dbeta"), n)), minus(over(multiply(u, symbol("dgamma")), n)))
+    return {RESULT: multiply(over(gamma, s), inner)}
+
+
 def _graph() -> dict[str, Tree]:
     """Return CS231n's graph, whose variance route comes before the mean's."""
     return {
@@ -218,7 +225,7 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
     if observable == "dz":
         makers = (
             _chain, _closed_in_u, _closed_in_g, _means, _graph, _whole_chain,
-            _whole_chain_undivided,
+            _whole_chain_undivided, _means_of_g,
         )  # fmt: skip
         gradients = {"dbeta": total(g), "dgamma": total(multiply(g, u))}
         known = {**FORWARD, "out": AFFINE, **gradients}

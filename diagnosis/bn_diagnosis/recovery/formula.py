@@ -31,6 +31,8 @@ class Formula:
     """The observable whose right formula it is: one that is computed as another one should be."""
     differentiates: str | None = None
     """The symbol by which `derived_from`'s formula is differentiated; `base` is that formula."""
+    others: tuple[Formula, ...] = ()
+    """Further formulas that give the same on the evidence, the plainest first."""
     axes: Axes | None = None
     """Those of the value, where it has not the shape that it should have."""
 

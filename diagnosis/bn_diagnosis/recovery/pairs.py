@@ -28,7 +28,7 @@ UNLIKELY = (
     "times, not to the power",
 )
 """Slips that are not looked for beside another one."""
-RARE = ("old_mean", "old_var", "beta", "out")
+RARE = ("old_mean", "old_var", "new_mean", "new_var", "beta", "out")
 """Quantities that are not looked for in another one's place beside a second slip."""
 HUGE = 1e6
 """By how much a value may be larger than the right one."""

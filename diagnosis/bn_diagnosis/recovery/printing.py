@@ -11,21 +11,16 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from bn_diagnosis.recovery.indices import Indices, indices
 from bn_diagnosis.recovery.trees import Number, Path, Power, Product, Reduction, Sum, Symbol, Tree
 
-_ONE_SYMBOL = r"(?:[A-Za-z]|\\[A-Za-z]+|\\mathrm\{[A-Za-z]+\}|\([^()]*\))"
+_ONE_SYMBOL = r"(?:[A-Za-z](?:_[a-z])?|\\[A-Za-z]+|\\mathrm\{[A-Za-z]+\}|\([^()]*\))"
 _BARE = re.compile(rf"{_ONE_SYMBOL}|\\boxed\{{{_ONE_SYMBOL}\}}")
-"""What carries an exponent without further brackets: one symbol, or a name in brackets."""
+"""What carries an exponent without further brackets: one symbol, which may have an index, or a
+name in brackets."""
+_BRACKETED = re.compile(r"\(([^()]*)\)")
 _NUMBER_FIRST = re.compile(r"(\\boxed\{)?\d")
 _WORD_LAST = re.compile(r"\\mathrm\{[^{}]*\}$")
-_REDUCTIONS = {
-    ("sum", "batch"): r"\sum_i",
-    ("mean", "batch"): r"\frac1B\sum_i",
-    ("sum", "features"): r"\sum_c",
-    ("mean", "features"): r"\frac1C\sum_c",
-    ("sum", "all"): r"\sum_{i,c}",
-    ("mean", "all"): r"\frac{1}{BC}\sum_{i,c}",
-}
 
 
 class _Text(NamedTuple):
@@ -50,43 +45,49 @@ class _Text(NamedTuple):
         """Return it as a term, the last one or one that others follow."""
         return self.latex if self.closed is None or last else self.closed
 
+    @property
+    def is_tall(self) -> bool:
+        """Whether it has a fraction or a Σ in it: such a factor stands behind a fraction."""
+        return r"\frac" in self.latex or r"\sum" in self.latex
+
     def boxed(self) -> _Text:
         """Return it in a box."""
         closed = None if self.closed is None else rf"\boxed{{{self.closed}}}"
         return self._replace(latex=rf"\boxed{{{self.latex}}}", closed=closed)
 
 
-def latex(tree: Tree, names: Mapping[str, str], marked: Path | None = None) -> str:
+def latex(tree: Tree, names: Mapping[str, str], marked: Path | None = None, left: str = "") -> str:
     """Return a tree as LaTeX.
 
-    `names` has the symbols' LaTeX; the part at the end of the path `marked` is boxed.
+    `names` has the symbols' LaTeX; the part at the end of the path `marked` is boxed. `left` is
+    what the equation says on its left side: a sum has another index than that has.
     """
-    return _printed(tree, names, marked).latex
+    return _printed(tree, indices(tree, names, left), marked).latex
 
 
-def _printed(tree: Tree, names: Mapping[str, str], marked: Path | None) -> _Text:
+def _printed(tree: Tree, names: Indices, marked: Path | None) -> _Text:
     text = _unmarked(tree, names, marked)
     return text.boxed() if marked == () else text
 
 
-def _unmarked(tree: Tree, names: Mapping[str, str], marked: Path | None) -> _Text:
+def _unmarked(tree: Tree, names: Indices, marked: Path | None) -> _Text:
     if isinstance(tree, Symbol):
-        word = tree.name.replace("_", r"\_")
-        return _Text(names.get(tree.name, rf"\mathrm{{{word}}}"))
+        return _Text(names.name(tree))
     if isinstance(tree, Number):
         return _Text(_constant(tree.value), is_sum=tree.value < 0)
     if isinstance(tree, Product):
         return _product(tree, names, marked)
+    if isinstance(tree, Reduction):
+        sigma, below = names.summed(tree)
+        of = _printed(tree.of, below, _below(marked, 0))
+        text = _Text(f"{sigma} {of.factor(last=True)}")
+        return text._replace(closed=text.bracketed())
     parts = [_printed(part, names, _below(marked, place)) for place, part in enumerate(tree.parts)]
     if isinstance(tree, Sum):
         return _sum(parts)
-    (of,) = parts
-    if isinstance(tree, Power):
-        raised = _raised(of, abs(tree.exponent))
-        return raised if tree.exponent > 0 else _Text(rf"\frac{{1}}{{{raised.latex}}}")
-    assert isinstance(tree, Reduction)
-    text = _Text(f"{_REDUCTIONS[tree.kind, tree.axis]} {of.factor(last=True)}")
-    return text._replace(closed=text.bracketed())
+    assert isinstance(tree, Power)
+    raised = _raised(parts[0], abs(tree.exponent))
+    return raised if tree.exponent > 0 else _Text(rf"\frac{{1}}{{{_row([raised])}}}")
 
 
 def _below(marked: Path | None, place: int) -> Path | None:
@@ -96,6 +97,8 @@ def _below(marked: Path | None, place: int) -> Path | None:
 
 def _constant(value: Fraction) -> str:
     sign = "-" if value < 0 else ""
+    if _is_decimal(value):
+        return sign + f"{float(abs(value)):.15g}"
     if _is_small_power_of_ten(value):
         return f"{sign}10^{{-{len(str(value.denominator)) - 1}}}"
     if value.denominator == 1:
@@ -106,6 +109,11 @@ def _constant(value: Fraction) -> str:
 def _is_small_power_of_ten(value: Fraction) -> bool:
     zeros = len(str(value.denominator)) - 1
     return abs(value.numerator) == 1 and zeros >= 3 and value.denominator == 10**zeros
+
+
+def _is_decimal(value: Fraction) -> bool:
+    """Whether it is written as 0.9 is: in tenths or hundredths."""
+    return value.denominator in (10, 100)
 
 
 def _sum(parts: Sequence[_Text]) -> _Text:
@@ -120,12 +128,12 @@ def _raised(base: _Text, exponent: Fraction) -> _Text:
     if exponent == 1:
         return base
     if exponent == Fraction(1, 2):
-        return _Text(rf"\sqrt{{{base.latex}}}")
+        return _Text(rf"\sqrt{{{_row([base])}}}")
     held = base.latex if _BARE.fullmatch(base.latex) else base.bracketed()
     return _Text(f"{held}^{{{exponent}}}")
 
 
-def _product(tree: Product, names: Mapping[str, str], marked: Path | None) -> _Text:
+def _product(tree: Product, names: Indices, marked: Path | None) -> _Text:
     """Return a product, its divisors below a line.
 
     A factor that is marked itself stays above it, a constant in front.
@@ -143,9 +151,7 @@ def _product(tree: Product, names: Mapping[str, str], marked: Path | None) -> _T
             below.append(_raised(base, -factor.exponent))
         else:
             above.append(_printed(factor, names, way))
-    under_no_line = not below and any(each.closed is not None for each in above)
-    split = constant.denominator == 1 or not (under_no_line or _is_small_power_of_ten(constant))
-    if not split:
+    if _is_decimal(constant) or _is_small_power_of_ten(constant):
         front, constant = _Text(_constant(constant), is_sum=constant < 0), Fraction(1)
     return _behind(front, _quotient(constant, above, below))
 
@@ -160,12 +166,15 @@ def _behind(front: _Text, text: _Text) -> _Text:
 
 def _quotient(constant: Fraction, above: Sequence[_Text], below: Sequence[_Text]) -> _Text:
     sign = "-" if constant < 0 else ""
-    top, bottom = _counted(abs(constant.numerator), above), _counted(constant.denominator, below)
-    top = top or [_Text("1")]
+    bottom = _counted(constant.denominator, below)
+    tall = [each for each in above if bottom and each.is_tall]
+    low = [each for each in above if not (bottom and each.is_tall)]
+    factors = _counted(abs(constant.numerator), low) or [_Text("1")]
     if bottom:
-        return _Text(rf"{sign}\frac{{{_row(top)}}}{{{_row(bottom)}}}", is_sum=bool(sign))
-    closed = None if top[-1].closed is None else sign + _factors(top, last=False)
-    return _Text(sign + _factors(top, last=True), bool(sign), closed)
+        fraction = _Text(rf"\frac{{{_row(factors)}}}{{{_row(bottom)}}}")
+        factors = [fraction, *_counted(1, tall)]
+    closed = None if factors[-1].closed is None else sign + _factors(factors, last=False)
+    return _Text(sign + _factors(factors, last=True), bool(sign), closed)
 
 
 def _counted(number: int, factors: Sequence[_Text]) -> list[_Text]:
@@ -176,7 +185,10 @@ def _counted(number: int, factors: Sequence[_Text]) -> list[_Text]:
 
 def _row(factors: Sequence[_Text]) -> str:
     """Return what stands above or below a line, which brackets what is alone there."""
-    return factors[0].latex if len(factors) == 1 else _factors(factors, last=True)
+    if len(factors) > 1:
+        return _factors(factors, last=True)
+    alone = _BRACKETED.fullmatch(factors[0].latex)
+    return alone[1] if alone else factors[0].latex
 
 
 def _factors(factors: Sequence[_Text], *, last: bool) -> str:

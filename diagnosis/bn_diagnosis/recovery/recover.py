@@ -51,6 +51,9 @@ ORDER: tuple[Observable, ...] = (
 """What is explained first: the forward, whose slips reach into the backward."""
 FOR_TWO = 5
 """How many of the right forms are looked at where there may be two slips in one."""
+_NEW: Mapping[str, Observable] = {"new_mean": "running_mean", "new_var": "running_var"}
+MOST_OTHERS = 3
+"""How many more formulas are kept that give the same on the evidence."""
 MOST_TABLES = 64
 """How many tables are kept; each has some hundred thousand numbers."""
 _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
@@ -63,6 +66,14 @@ _DIFFERENTIATED: Mapping[Observable, tuple[Observable, str]] = {
 }
 
 
+def with_new(symbols: Mapping[str, Array], convention: Convention) -> Mapping[str, Array]:
+    """Return symbols with what the running statistics become in the step: a backward may use it."""
+    found = dict(symbols)
+    for name, observable in _NEW.items():
+        found[name] = Run(forms(observable, convention)[0], symbols).result
+    return found
+
+
 class Recovery:
     """The right forms of one convention on one evidence, and what is near them."""
 
@@ -71,6 +82,7 @@ class Recovery:
     ) -> None:
         """Remember the tables of slips, each made when it is first needed, or `keep` has it."""
         self.convention, self.evidence, self._keep = convention, evidence, keep
+        self._symbols = with_new(evidence.symbols, convention)
         self._tables: dict[object, Table] = {}
         self._indices: dict[object, Index | None] = {}
         self._right: dict[Observable, Array] = {}
@@ -94,7 +106,7 @@ class Recovery:
         """Return an observable's right value."""
         if observable not in self._right:
             first = forms(observable, self.convention)[0]
-            self._right[observable] = Run(first, self.evidence.symbols).result
+            self._right[observable] = Run(first, self._symbols).result
         return self._right[observable]
 
     def _formula(
@@ -127,7 +139,7 @@ class Recovery:
             if other == observable:
                 continue
             program = forms(other, self.convention)[0]
-            if close(Run(program, self.evidence.symbols).result, value):
+            if close(Run(program, self._symbols).result, value):
                 return Formula(observable, program, (), instead_of=other)
         return None
 
@@ -136,7 +148,7 @@ class Recovery:
     ) -> Formula | None:
         """Look for a slip in one place beside one that is made throughout."""
         for program in programs[:1]:
-            for edit in throughout(program, tuple(self.evidence.symbols)):
+            for edit in throughout(program, tuple(self._symbols)):
                 if edit.new in FIXED_EPS:
                     continue
                 made = edit.made(program)
@@ -152,11 +164,11 @@ class Recovery:
             forward = before.get(of)
             if forward is not None and forward.differentiates is None:
                 found = Formula(observable, forward.program, (), of, differentiates=by)
-                if close(found.value(self.evidence.symbols), value):
+                if close(found.value(self._symbols), value):
                     return found
         for program in self._own(observable, before):
             try:
-                if close(Run(program, self.evidence.symbols).result, value):
+                if close(Run(program, self._symbols).result, value):
                     return Formula(observable, program, (), "out")
             except ValueError:
                 continue
@@ -195,7 +207,7 @@ class Recovery:
 
             def make() -> Content:
                 more = {} if weights is None else {"weights": weights}
-                made = kind(program, self.evidence.symbols, shape, **more)
+                made = kind(program, self._symbols, shape, **more)
                 return made.projections, made.numbers
 
             try:
@@ -227,7 +239,7 @@ class Recovery:
         value: Array,
     ) -> Iterator[tuple[tuple[int, ...], Formula]]:
         """Yield the formulas that may give a value, each with its place among all."""
-        symbols = tuple(self.evidence.symbols)
+        symbols = tuple(self._symbols)
         for form, program in enumerate(programs):
             kept = self._kept(kind, program, value.shape)
             numbers = kept.near(value) if kept is not None else []
@@ -248,15 +260,16 @@ class Recovery:
         self, found: Iterable[tuple[tuple[int, ...], Formula]], value: Array
     ) -> Formula | None:
         """Return the plainest of the formulas that do give a value."""
-        symbols = self.evidence.symbols
-        best: tuple[tuple[bool, int, tuple[int, ...]], Formula] | None = None
+        symbols = self._symbols
+        ranked: list[tuple[tuple[bool, int, tuple[int, ...]], Formula]] = []
         for place, formula in found:
             if gives(formula, symbols, value):
                 exact = gives(formula, symbols, value, EXACT)
-                rank = (not exact, sum(map(_weight, formula.edits)), place)
-                if best is None or rank < best[0]:
-                    best = rank, formula
-        return None if best is None else best[1]
+                ranked.append(((not exact, sum(map(_weight, formula.edits)), place), formula))
+        if not ranked:
+            return None
+        best, *others = (each for _, each in sorted(ranked, key=lambda pair: pair[0]))
+        return replace(best, others=tuple(others[:MOST_OTHERS]))
 
     def _apart(
         self, observable: Observable, programs: Sequence[Program], value: Array
@@ -266,7 +279,7 @@ class Recovery:
             result = program.bindings[RESULT]
             split = in_terms if isinstance(result, Sum) else inside_and_outside
             if isinstance(result, Sum | Product):
-                parts = Parts(self.evidence.symbols, partial(self._part, program), self._pairs_of)
+                parts = Parts(self._symbols, partial(self._part, program), self._pairs_of)
                 found = split(observable, program, value, parts)
                 if found is not None:
                     return found
@@ -278,12 +291,12 @@ class Recovery:
     def _part(self, program: Program, part: Tree) -> Table | None:
         """Return the table of a program that gives one term or factor of another's result."""
         changed = program.with_binding(RESULT, part)
-        shape = Run(changed, self.evidence.symbols).result.shape
+        shape = Run(changed, self._symbols).result.shape
         key = (changed.key, shape)
         if key not in self._tables:
             if len(self._tables) >= MOST_TABLES:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[key] = table(changed, self.evidence.symbols, shape)
+            self._tables[key] = table(changed, self._symbols, shape)
         return self._tables[key]
 
 

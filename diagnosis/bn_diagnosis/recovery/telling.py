@@ -57,6 +57,8 @@ WORDS: Mapping[str, str] = {
     "keep": "the weight of the old average",
     "old_mean": "the running mean",
     "old_var": "the running variance",
+    "new_mean": "the new running mean",
+    "new_var": "the new running variance",
     "last_mean": "the mean of the batch trained on last",
     "last_var": "the variance of the batch trained on last",
 }
@@ -83,6 +85,7 @@ _RULES: Mapping[str, str] = {
     "divided, not multiplied": "{what} is divided where it should be multiplied, or the reverse",
     "upside down": "{what} is divided the wrong way round",
     "one factor alone": "all factors but one are left out of {what}",
+    "multiplied, not divided": "{what} is multiplied by B where it should be divided",
     "only divided": "{what} is 1/B: the sum is left out",
     "power left out": "a power, or a root, is left out of {what}",
     "not summed": "a sum, or a mean, is left out of {what}",
@@ -137,11 +140,12 @@ def _told_as_another(formula: Formula, convention: Convention) -> Told:
     assert formula.instead_of is not None
     name, other = OBSERVABLES[formula.observable], OBSERVABLES[formula.instead_of]
     left = LEFT[formula.observable]
+    right = forms(formula.observable, convention)[0].bindings[RESULT]
     return Told(
         f"as-{formula.instead_of}".replace("_", "-"),
         f"{name} is computed as {other} should be",
-        f"{left} = {latex(formula.base.bindings[RESULT], NAMES)}",
-        f"{left} = {latex(forms(formula.observable, convention)[0].bindings[RESULT], NAMES)}",
+        f"{left} = {latex(formula.base.bindings[RESULT], NAMES, left=left)}",
+        f"{left} = {latex(right, NAMES, left=left)}",
     )
 
 
@@ -162,8 +166,8 @@ def _told(formula: Formula, edit: Edit) -> Told:
     return Told(
         slug,
         title,
-        f"{left} = {latex(wrong, NAMES, as_far_as(wrong, path))}",
-        f"{left} = {latex(right, NAMES, path)}",
+        f"{left} = {latex(wrong, NAMES, as_far_as(wrong, path), left)}",
+        f"{left} = {latex(right, NAMES, path, left)}",
     )
 
 
@@ -186,7 +190,7 @@ def _title(edit: Edit, what: str) -> str:
         missing = [each for each in old.parts if each not in new.parts and each is not new]
         return f"{_words(missing[0]) if missing else 'a factor'} is left out of {what}"
     if edit.rule == "another quantity":
-        return f"{_words(new)} stands in {what} where {_words(old)} should"
+        return f"{_stands(new)} in {what} where {_words(old)} should"
     if edit.rule == "returned instead":
         return f"{what} is {_words(new)}"
     return _RULES[edit.rule].format(what=what)
@@ -207,7 +211,12 @@ def _title_throughout(edit: Edit) -> str:
         both = [_words(symbol(name)) for name in edit.everywhere]
         if {new.name} <= edit.everywhere.keys():
             return f"{both[0]} and {both[1]} are exchanged"
-    return f"{_words(new)} stands where {old} should"
+    return f"{_stands(new)} where {old} should"
+
+
+def _stands(tree: Tree) -> str:
+    words = _words(tree)
+    return f"{words} {'stand' if words.endswith('values') else 'stands'}"
 
 
 def _words(tree: Tree) -> str:

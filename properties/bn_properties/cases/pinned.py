@@ -174,12 +174,17 @@ def _images(space: tuple[int, ...]) -> Case:
 
 
 FORWARD = ("running.mean_recurrence", "running.variance_recurrence", "running.any_order")
-"""What asks for no gradient: a Jacobian of ten thousand instances would fill the memory."""
+"""What is asked of whole sets besides."""
 
 
 def _whole_set(space: tuple[int, ...]) -> Case:
     rows, sizes = (3, ((4003,), (61, 67), (13, 17, 19))[len(space) - 1]) if space else (10_007, ())
     return replace(_case((rows, 2, *sizes)), asked_by=FORWARD)
+
+
+def _large_set(space: tuple[int, ...]) -> Case:
+    rows, sizes = (3, ((1367,), (37, 37), (11, 11, 13))[len(space) - 1]) if space else (4099, ())
+    return replace(_case((rows, 1, *sizes)), asked_by=AGREEMENT)
 
 
 def _lived(space: tuple[int, ...]) -> Case:
@@ -211,6 +216,7 @@ PINNED: Mapping[str, Callable[[tuple[int, ...]], Case]] = {
     "a thousand instances, and inference on ten thousand": _many_rows,
     "blocks with a remainder in both directions": _many_of_both,
     "images as large as real ones": _images,
+    "four thousand instances of each feature, and their gradients": _large_set,
     "ten thousand instances in training, of each feature": _whole_set,
     "a layer's whole life, in plain numbers": _lived,
     "the same in float32, in which modules are made": _lived_single,

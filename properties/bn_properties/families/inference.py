@@ -216,7 +216,7 @@ def _moved_eps(case: Case) -> Scenario:
     equation=r"\hat z(\sigma^2 + \delta,\ \epsilon - \delta) = \hat z(\sigma^2, \epsilon)",
     source="σ² and ε enter as their sum",
     presupposes=("inference.affine_fold",),
-    stride=5,
+    stride=10,
 )
 def eps_joins_variance(case: Case, ask: Ask) -> Iterator[Check]:
     """Moving a part of ε into the running variance leaves the inference output alone: they count

@@ -209,7 +209,7 @@ def _other_parameters(case: Case) -> Scenario:
     r"2\left(\mathrm{BN}_{\gamma,\beta}(z) - \beta\right)",
     source=IOFFE + ", last line",
     presupposes=AGREES,
-    stride=5,
+    stride=8,
 )
 def linear_in_parameters(case: Case, ask: Ask) -> Iterator[Check]:
     """Doubling γ doubles the output's distance from β, and adding 1 to β adds 1 to it."""

@@ -53,6 +53,16 @@ def _others(case: Case) -> tuple[OtherLayer, ...]:
     return other(1, rows, features), other(2, rows + 1, features + 2), other(3, rows + 2, 1)
 
 
+@per_case
+def _twins(case: Case) -> tuple[OtherLayer, ...]:
+    """Return two layers that agree with this one in shape, ε and momentum: one in γ and β, too, and
+    one on which nothing is set.
+    """
+    batch = small_integers(case.index + 124, case.x.shape).astype(case.x.dtype)
+    given = batch, batch[::-1] + 1, batch * 2 - 1
+    return OtherLayer(*given, case.gamma, case.beta, alike=True), OtherLayer(*given, alike=True)
+
+
 @states(
     "hygiene.layers_independent",
     finding="when other layers of the class are used in between, this layer's numbers change or "
@@ -68,8 +78,8 @@ def _others(case: Case) -> tuple[OtherLayer, ...]:
     stride=50,
 )
 def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
-    """Layers share no state: whatever three others are asked, of the same or of another width, this
-    one stays as it is.
+    """Layers share no state: whatever others are asked, of the same or of another width, this one
+    stays as it is.
     """
     scenario = _among_others(case)
     name = "{} after other layers were at work"
@@ -81,24 +91,26 @@ def layers_independent(case: Case, ask: Ask) -> Iterator[Check]:
         yield as_it_was(f"the first {SYMBOLS[quantity]}, looked at again", again, first)
     yield from compare(ask, scenario, FORWARD, call=back + 4, name=name)
     yield from compare(ask, scenario, FORWARD, call=back + 6, name=name)
-    own = _with_its_own_parameters(case)
-    yield from compare(ask, own, FORWARD, call=2, name=f"{name}, with the parameters it began with")
+    own, began = _with_its_own_parameters(case), f"{name}, with the parameters it began with"
+    yield from compare(ask, own, GRADIENTS, call=3, name=began)
+    yield from compare(ask, own, FORWARD, call=4, name=began)
 
 
 @per_case
 def _among_others(case: Case) -> Scenario:
     """Return a layer's life with others at work before each of its calls but the first."""
-    others, probe = _others(case), Infer(case.probe)
+    others, twin, probe = _others(case), _twins(case)[0], Infer(case.probe)
     looks = LookAgain("backward", "dgamma"), LookAgain("backward", "dbeta")
     calls = (
         Train(case.x),
         *others,
         *others,
+        twin,
         Backward(case.grad),
         others[0],
         *looks,
         Train(case.x[::-1] * -2),
-        others[1],
+        twin,
         probe,
     )
     return Scenario(case.full_setup, calls)
@@ -110,7 +122,8 @@ def _with_its_own_parameters(case: Case) -> Scenario:
     nobody.
     """
     setup = Setup(case.features, case.eps, case.decay)
-    return Scenario(setup, (Train(case.x), _others(case)[0], Train(case.x)))
+    others = _others(case)[0], _twins(case)[1]
+    return Scenario(setup, (Train(case.x), *others, Backward(case.grad), Train(case.x)))
 
 
 _LAYOUTS: tuple[Layout, ...] = ("fortran", "strided", "reversed", "read-only")

@@ -89,11 +89,11 @@ def _report(submission: SubmissionResult) -> Iterator[RenderableType]:
 
 def _failure(failed: PropertyResult) -> Iterator[RenderableType]:
     yield _heading("What fails first" if failed.counterexample else "What fails")
-    yield Text(one_line(failed.title), style="bold")
+    if failed.message:
+        yield Text(visible(failed.message), style="bold")
+    yield Text(f"The rule: {one_line(failed.title)}")
     if failed.equation:
         yield _indented(Text(one_line(plain(failed.equation))))
-    if failed.message:
-        yield Text(visible(failed.message))
     if failed.counterexample:
         yield from _counterexample(failed.counterexample)
 

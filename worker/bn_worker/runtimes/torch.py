@@ -24,6 +24,18 @@ class _Pass:
     x: torch.Tensor
     out: torch.Tensor
 
+    def given(self, mode: str = "") -> Any:
+        """Return the output's numbers.
+
+        Raises:
+            UnusableResult: it has another dtype than the input.
+        """
+        if self.out.dtype != self.x.dtype:
+            raise UnusableResult(
+                f"the output{mode} is {self.out.dtype}, but should be {self.x.dtype}"
+            )
+        return self.out.detach().numpy()
+
 
 class ModuleAdapter(Adapter):
     """A module with torch's names: weight, bias, running_mean, running_var."""
@@ -140,12 +152,7 @@ class ModuleAdapter(Adapter):
         grad = differentiable or self._steps_alone % 2 == 1
         with torch.set_grad_enabled(grad):
             self._trained = self._forward(x, grad=grad and not frozen)
-        out = self._trained.out
-        if out.dtype != self._trained.x.dtype:
-            raise UnusableResult(
-                f"the output is {out.dtype}, but should be {self._trained.x.dtype}"
-            )
-        return out.detach().numpy()
+        return self._trained.given()
 
     def infer(self, x: NDArray[Any], *, differentiable: bool) -> Any:
         """Forward in inference mode; `differentiable` as for a layer that is frozen.
@@ -160,7 +167,7 @@ class ModuleAdapter(Adapter):
             self._container.eval()
         with torch.set_grad_enabled(differentiable):
             self._inferred = self._forward(x, grad=differentiable)
-        return self._inferred.out.detach().numpy()
+        return self._inferred.given(" in inference mode")
 
     def backward(self, grad: NDArray[Any]) -> Arrays:
         """Differentiate the latest training forward by autograd, or the module's own backward."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -22,6 +21,10 @@ LONG = 60.0
 """Seconds: what is answered, or ends, at once gets them; nothing here needs them."""
 SHORT = 0.3
 """Seconds: what never answers gets them."""
+
+LATE = ("timeout", "slept")
+NAMED = "import ctypes; ctypes.CDLL(None).prctl(15, b'a) S 1 1 (', 0, 0, 0)"
+"""Names the process so that who takes its description apart carelessly reads nonsense."""
 
 CHILD = """
 import json, os, select, signal, struct, sys, time
@@ -46,7 +49,11 @@ request()
 reply({"in_force": ["limits"]})
 """
 
-Start = Callable[[str], Transport]
+
+class Start(Protocol):
+    """Starts a transport to a process that runs a script instead of the worker."""
+
+    def __call__(self, script: str, isolation: Isolation | None = None) -> Transport: ...
 
 
 @pytest.fixture(params=[PolledPipes, ThreadedPipes], ids=["polled", "threaded"])
@@ -56,7 +63,7 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         pytest.skip("this system has no poll")
     started: list[Transport] = []
 
-    def started_with(script: str) -> Transport:
+    def started_with(script: str, isolation: Isolation | None = None) -> Transport:
         def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
             assert Isolation().command() == command
             return subprocess.Popen([sys.executable, "-I", "-c", CHILD + script], **options)
@@ -69,7 +76,7 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
                 TimeoutExpired=subprocess.TimeoutExpired,
             ),
         )
-        started.append(Transport())
+        started.append(Transport(isolation))
         started[-1].ready(LONG)
         return started[-1]
 
@@ -131,7 +138,39 @@ def test_a_process_that_reads_nothing_is_given_up(start: Start, megabytes: int) 
     transport = start("time.sleep(3600)")
     transport.send(asked(megabytes))
     error = ended(transport, SHORT)
+    assert error.failure in LATE
+    assert error.message.startswith("train takes longer than 0.3 s")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how long a process has computed")
+@pytest.mark.parametrize(
+    ("script", "failure", "told"),
+    [
+        ("time.sleep(3600)", "slept", "in which it sleeps or waits"),
+        ("os.kill(os.getpid(), signal.SIGSTOP)", "slept", "in which it sleeps or waits"),
+        ("while True: pass", "timeout", "in which it computes"),
+        ("os.fork()\nwhile True: pass", "timeout", "in which it computes"),
+        (f"{NAMED}\nwhile True: pass", "timeout", "in which it computes"),
+    ],
+)
+def test_who_sleeps_is_told_from_who_is_too_slow(
+    start: Start, script: str, failure: str, told: str
+) -> None:
+    transport = start(f"request()\n{script}")
+    transport.send(asked())
+    error = ended(transport, 1.0)
+    assert (failure, f"train takes longer than 1 s, {told}") == (error.failure, error.message)
+
+
+def test_what_the_system_does_not_tell_is_not_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bn_grading.subject.transport.computed", lambda pid: None)
+    transport = start("time.sleep(3600)")
+    transport.send(asked())
+    error = ended(transport, SHORT)
     assert ("timeout", "train takes longer than 0.3 s") == (error.failure, error.message)
+    assert transport.computed is None
 
 
 def test_a_process_that_answers_before_it_reads_does_not_hang(start: Start) -> None:
@@ -149,13 +188,13 @@ def test_bytes_that_dribble_in_do_not_put_off_the_limit(start: Start) -> None:
         "say(struct.pack('>II', 4000, 0))\nwhile True:\n    say(b' ')\n    time.sleep(0.05)"
     )
     transport.send(asked())
-    assert "timeout" == ended(transport, SHORT).failure
+    assert ended(transport, SHORT).failure in LATE
 
 
 def test_a_reply_that_comes_too_late_is_never_read(start: Start) -> None:
     transport = start("request(); select.select([0], [], [], 3600); reply({})")
     transport.send(asked())
-    assert "timeout" == ended(transport, SHORT).failure
+    assert ended(transport, SHORT).failure in LATE
 
 
 @pytest.mark.parametrize(
@@ -203,11 +242,30 @@ def test_a_process_that_ends_says_how(start: Start, script: str, message: str) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_a_process_that_is_killed_says_by_what(start: Start) -> None:
-    transport = start("request(); os.kill(os.getpid(), signal.SIGSEGV)")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("SIGSEGV", "train crashes its process (SIGSEGV)"),
+        ("SIGABRT", "train crashes its process (SIGABRT)"),
+        ("SIGKILL", "train kills its process (SIGKILL)"),
+        ("SIGXCPU", "train kills its process (SIGXCPU)"),
+    ],
+)
+def test_a_process_that_is_killed_says_by_what(start: Start, name: str, told: str) -> None:
+    """Who sends itself the signal for too much processor time has not used that much."""
+    transport = start(f"request(); os.kill(os.getpid(), signal.{name})")
     transport.send(asked())
     error = ended(transport)
-    assert ("died", f"train kills its process ({signal.SIGSEGV.name})") == (
+    assert ("died", told) == (error.failure, error.message)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits nothing")
+def test_too_much_processor_time_ends_the_submission_whatever_it_does(start: Start) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))"
+    transport = start(f"request(); {limit}\nwhile True: pass", Isolation(seconds=0.5))
+    transport.send(asked())
+    error = ended(transport)
+    assert ("unfinished", "the submission takes more than 0.5 s of processor time in all") == (
         error.failure,
         error.message,
     )
@@ -255,6 +313,16 @@ def test_a_flood_of_printing_ends_the_process(start: Start) -> None:
     transport.send(asked())
     error = ended(transport)
     assert ("died", "train prints more than 1 MiB") == (error.failure, error.message)
+
+
+def test_how_much_may_be_printed_can_be_said(start: Start) -> None:
+    flood = "while True:\n    os.write(2, b'x')"
+    most = "os.write(2, b'x' * 100 * 1024); reply({}); request()"
+    transport = start(f"request(); {most}\n{flood}", Isolation(output=100))
+    transport.send(asked())
+    assert Reply() == transport.receive("train", LONG)
+    transport.send(asked())
+    assert "train prints more than 100 KiB" == ended(transport).message
 
 
 def test_a_process_sees_little_of_the_graders_environment(

@@ -25,6 +25,8 @@ MAX_HEADER = 1 << 24
 """Bytes: a header carries a submission's source at most."""
 MAX_REPLY_HEADER = 1 << 19
 """Bytes: the header of a reply carries messages and names alone."""
+MAX_SCENARIO_HEADER = 1 << 16
+"""Bytes: the same for the replies to a scenario, of which there are thousands at once."""
 MAX_PAYLOAD = 1 << 28
 """Bytes: what one frame's arrays may hold."""
 MAX_AXES = 32

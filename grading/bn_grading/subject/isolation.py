@@ -12,6 +12,7 @@ impossible.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -43,8 +44,6 @@ class NotIsolated(Exception):
 
 MEMORY = {"": 1024, "torch": 16 * 1024}
 """MiB of address space, by framework, where a course says nothing."""
-_SPENT = 5
-"""Seconds of processor time beyond what the clock allows: the clock should be first."""
 
 _START = "import sys; sys.path += sys.argv[1:]; del sys.argv[1:]; "
 _START_FIRST = "import sys; sys.path.insert(0, sys.argv.pop()); import bn_worker; del sys.path[0]; "
@@ -69,10 +68,14 @@ class Isolation:
     """What its course uses beside NumPy; empty for nothing."""
     module: str | None = None
     """An installed module, where that is the submission: it sees all that is installed."""
+    start: float = 10.0
+    """Seconds of processor time that it may spend before it is asked anything."""
     seconds: float = 120.0
-    """How much processor time it may spend."""
+    """How much of it after that."""
     memory: int | None = None
     """MiB of address space; None is what the framework needs."""
+    output: int = 1024
+    """KiB that it may print."""
 
     @cached_property
     def _packages(self) -> dict[str, Path]:
@@ -169,7 +172,7 @@ class Isolation:
                 "folders": [] if self.module is not None else self._folders,
                 "readable": readable,
                 "bounds": {
-                    "cpu": int(self.seconds) + _SPENT,
+                    "cpu": math.ceil(self.start + self.seconds),
                     "memory": memory,
                     "alone": self.level is Level.FULL,
                 },

@@ -7,11 +7,16 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import IO, Protocol
 
 _PIECE = 64 * 1024
 """How much goes through a pipe at once: all that it holds, on most systems."""
+
+
+QUIET = 0.1
+"""Seconds without a byte after which `quiet` is called, and again after as many more."""
 
 
 class TimeUp(Exception):
@@ -23,6 +28,8 @@ class Pipes(Protocol):
 
     until: float
     """The moment, on the monotonic clock, up to which `read` waits, and writes what is left."""
+    quiet: Callable[[], object]
+    """What is called while nothing comes."""
 
     def write(self, data: bytes) -> None:
         """Send `data`, at once or while `read` waits."""
@@ -50,6 +57,10 @@ class Pipes(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Do nothing while nothing comes."""
+
+
 def pipes(stdin: IO[bytes], stdout: IO[bytes]) -> Pipes:
     """Return a process's pipes: polled where the system can, else each with a thread."""
     return PolledPipes(stdin, stdout) if hasattr(select, "poll") else ThreadedPipes(stdin, stdout)
@@ -60,7 +71,7 @@ class PolledPipes:
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
-        self.until = 0.0
+        self.until, self.quiet = 0.0, _nothing
         self._stdin, self._stdout = stdin.fileno(), stdout.fileno()
         os.set_blocking(self._stdin, False)
         self._unsent = memoryview(b"")
@@ -88,9 +99,11 @@ class PolledPipes:
         """Return up to `size` bytes; none at the end."""
         while self._at == len(self._piece):
             left = self.until - time.monotonic()
-            ready = dict(self._poll.poll(max(0.0, 1000.0 * left)))
+            ready = dict(self._poll.poll(1000.0 * max(0.0, min(left, QUIET))))
             if not ready:
-                raise TimeUp
+                if left <= QUIET:
+                    raise TimeUp
+                self.quiet()
             if self._stdin in ready:
                 self._send()
                 if not self._unsent:
@@ -119,7 +132,7 @@ class ThreadedPipes:
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
-        self.until = 0.0
+        self.until, self.quiet = 0.0, _nothing
         self._stdin, self._stdout = stdin, stdout
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: SimpleQueue[bytes] = SimpleQueue()
@@ -149,16 +162,22 @@ class ThreadedPipes:
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes; none at the end."""
         if self._at == len(self._piece):
-            try:
-                left = max(0.0, self.until - time.monotonic())
-                self._piece, self._at = self._replies.get(timeout=left), 0
-            except Empty:
-                raise TimeUp from None
+            self._piece, self._at = self._next(), 0
             if not self._piece:
                 self._replies.put(b"")  # the end is there for whoever asks again
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
         return part
+
+    def _next(self) -> bytes:
+        while True:
+            left = self.until - time.monotonic()
+            try:
+                return self._replies.get(timeout=max(0.0, min(left, QUIET)))
+            except Empty:
+                if left <= QUIET:
+                    raise TimeUp from None
+                self.quiet()
 
     @property
     def unread(self) -> bool:

@@ -24,6 +24,7 @@ from bn_worker import wire
 from bn_worker.messages import Reply, Request, called
 
 from bn_grading.courses.model import Limits
+from bn_grading.subject.computed import ASLEEP
 from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.transport import Transport, room_for
 
@@ -72,7 +73,7 @@ class Session:
         The worker is kept apart at the first of `levels` at which it starts, and at no other after
         that.
 
-        The limit on all calls together is the course's, times `work`: how much more is asked
+        The limits on all calls together are the course's, times `work`: how much more is asked
         than the usual number of cases. Only time spent waiting for the submission counts.
         """
         self._load, self._limits = load, limits
@@ -82,10 +83,15 @@ class Session:
         self._isolation = replace(
             isolation or Isolation(),
             level=levels[-1],
-            seconds=limits.start + self._allowed,
+            start=limits.start,
+            seconds=limits.processor * max(1.0, work),
             memory=limits.memory,
+            output=limits.output,
         )
         self._worker: Transport | None = None
+        self._counted: Transport | None = None
+        self._computed: float | None = 0.0
+        """For how many seconds the workers that have ended had computed; None: not known."""
         self._restarts = 0
         self._state: Literal["together", "carefully", "over"] = "together"
         self._up = SubjectError(
@@ -263,7 +269,10 @@ class Session:
         try:
             return receive(min(self._limits.call, left))
         except SubjectError as error:
-            if error.failure == "timeout" and left < self._limits.call:
+            if error.failure == "unfinished":  # its processor time is up
+                self._state, self._up = "over", error
+                self.close()
+            elif error.failure in ("timeout", "slept") and left < self._limits.call:
                 self._end()
                 raise self._up from error
             raise
@@ -279,6 +288,9 @@ class Session:
         """End the submission, which would else work off what it was sent."""
         self._state = "over"
         self.close()
+        if self._computed is not None and self._computed < ASLEEP * self._allowed:
+            text = f"{self._up.message}, most of which it sleeps or waits"
+            self._up = SubjectError("unfinished", text)
 
     def _restart(self) -> None:
         if self._restarts >= MAX_RESTARTS:
@@ -298,6 +310,14 @@ class Session:
         if self._worker is not None:
             self._worker.close()
             self._output = self._output or self._worker.output
+            self._count(self._worker)
+
+    def _count(self, worker: Transport) -> None:
+        """Add up for how long the workers have computed, each once, as far as that is known."""
+        if worker is not self._counted:
+            self._counted = worker
+            known = self._computed is not None and worker.computed is not None
+            self._computed = self._computed + worker.computed if known else None
 
     def __enter__(self) -> Session:
         """Return the session, not yet started."""

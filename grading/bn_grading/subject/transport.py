@@ -16,12 +16,14 @@ from bn_properties.protocol import SubjectError
 from bn_worker import wire
 from bn_worker.messages import Reply
 
+from bn_grading.subject.computed import ASLEEP, children, computed
 from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.pipes import TimeUp, pipes
 
 _OUTPUT_KEPT = 16 * 1024
-_OUTPUT_ALLOWED = 1024 * 1024
 _SIGNALLED = 128
+_CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+"""Signals that end who does what cannot be done, and not who is told to end."""
 _REPLY_FLOOR = 4096
 _REPLY_FACTOR = 16
 """A reply may be so many times as large as what was asked, and a floor."""
@@ -62,6 +64,12 @@ class Transport:
         self._pipes = pipes(self._process.stdin, self._process.stdout)
         self._arrived: list[wire.Message] = []
         """Replies that came in one frame with an earlier one; the next is the last."""
+        self._pipes.quiet = self._note
+        self._noted: tuple[float, float | None] | None = None
+        """When nothing had come yet, and how long the process had computed by then."""
+        self.computed: float | None = None
+        """For how many seconds it had computed when that was last asked."""
+        self._started = time.monotonic()
         self._room = _REPLY_FLOOR
         self._output = bytearray()
         self._flooded = False
@@ -132,13 +140,13 @@ class Transport:
         if self.dead is not None:
             raise self.dead
         try:
-            return self._frame(room, seconds)
+            return self._frame(room, seconds, wire.MAX_SCENARIO_HEADER)
         except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
             raise self._ended(call, error, seconds) from None
 
-    def _frame(self, room: int, seconds: float) -> wire.Frame:
-        self._pipes.until = time.monotonic() + seconds
-        frame = wire.read_frame(self._pipes, lambda: room, wire.MAX_REPLY_HEADER)
+    def _frame(self, room: int, seconds: float, header: int = wire.MAX_REPLY_HEADER) -> wire.Frame:
+        self._pipes.until, self._noted = time.monotonic() + seconds, None
+        frame = wire.read_frame(self._pipes, lambda: room, header)
         if self._flooded:  # it may have answered before its end
             raise EOFError
         return frame
@@ -146,15 +154,30 @@ class Transport:
     def _ended(self, call: str, error: Exception, seconds: float) -> SubjectError:
         """End the process, and return why."""
         if isinstance(error, TimeUp):
-            self.dead = SubjectError("timeout", f"{call} takes longer than {seconds:g} s")
+            self.dead = self._late(f"{call} takes longer than {seconds:g} s")
         else:
             self.dead = self._death(call, error)
         self._kill()
         return self.dead
 
+    def _note(self) -> None:
+        """Look at what the process does while nothing comes."""
+        if self._noted is None:
+            self._noted = time.monotonic(), computed(self._process.pid)
+
+    def _late(self, text: str) -> SubjectError:
+        """Say of a call that took too long whether the process has computed meanwhile."""
+        now, self.computed = time.monotonic(), computed(self._process.pid)
+        since, before = self._noted or (now, None)
+        if before is None or self.computed is None:
+            return SubjectError("timeout", text)
+        if self.computed - before < ASLEEP * (now - since):
+            return SubjectError("slept", f"{text}, in which it sleeps or waits")
+        return SubjectError("timeout", f"{text}, in which it computes")
+
     def _death(self, call: str, error: Exception) -> SubjectError:
         if self._flooded:
-            return SubjectError("died", f"{call} prints more than 1 MiB")
+            return SubjectError("died", f"{call} prints more than {self._printing}")
         if isinstance(error, wire.TooLarge):
             size, room = error.size / 1e6, error.room / 1e6
             return SubjectError(
@@ -170,12 +193,29 @@ class Transport:
         if code is not None and code > _SIGNALLED and self._isolation.level is Level.FULL:
             code = _SIGNALLED - code  # as bubblewrap tells how the process inside it has ended
         if code is not None and code < 0:
-            try:
-                name = signal.Signals(-code).name
-            except ValueError:
-                name = f"signal {-code}"
-            return SubjectError("died", f"{call} kills its process ({name})")
+            return self._killed(call, -code)
         return SubjectError("died", f"{call} ends its process (exit status {code})")
+
+    def _killed(self, call: str, number: int) -> SubjectError:
+        """Say what it means that a process ended by a signal."""
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        seconds = self._isolation.seconds
+        lived = (time.monotonic() - self._started) * (os.cpu_count() or 1)
+        if name == "SIGXCPU" and lived >= seconds:  # or else it has sent it to itself
+            text = f"the submission takes more than {seconds:g} s of processor time in all"
+            return SubjectError("unfinished", text)
+        if name in _CRASHES:
+            return SubjectError("died", f"{call} crashes its process ({name})")
+        return SubjectError("died", f"{call} kills its process ({name})")
+
+    @property
+    def _printing(self) -> str:
+        """How much it may print."""
+        size = self._isolation.output
+        return f"{size} KiB" if size % 1024 else f"{size // 1024} MiB"
 
     def _keep_output(self, stderr: IO[bytes]) -> None:
         """Keep the start of what is printed, throw the rest away, and stop a flood."""
@@ -184,7 +224,7 @@ class Transport:
             while part := os.read(stderr.fileno(), 65536):
                 total += len(part)
                 self._output += part[: max(0, _OUTPUT_KEPT - len(self._output))]
-                if total > _OUTPUT_ALLOWED and not self._flooded:
+                if total > self._isolation.output * 1024 and not self._flooded:
                     self._flooded = True
                     self._kill()
 
@@ -217,14 +257,15 @@ class Transport:
         """Return the process that bubblewrap has started: when it dies, so do all in it."""
         pid = self._process.pid
         try:
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
-                return [int(each) for each in listed.read().split()]
+            return children(pid)
         except OSError:
             return []
 
     def close(self) -> None:
         """End the process and give its pipes back; nothing can be sent or received any more."""
-        self.dead = self.dead or SubjectError("died", "the submission's process was ended")
+        if self.dead is None:
+            self.computed = computed(self._process.pid)
+            self.dead = SubjectError("died", "the submission's process was ended")
         self._kill()
         try:
             self._process.wait(timeout=5.0)

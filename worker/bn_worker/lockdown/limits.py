@@ -10,6 +10,8 @@ if sys.platform != "win32":
 OPEN_FILES = 64
 PROCESSES = 256
 """Counted a user namespace: a limit only where the worker has one of its own."""
+_GRACE = 1
+"""Seconds of processor time after which whoever ignores the signal is killed."""
 
 
 def bound(*, cpu: int, memory: int, alone: bool) -> bool:
@@ -22,7 +24,7 @@ def bound(*, cpu: int, memory: int, alone: bool) -> bool:
     """
     if sys.platform == "win32":
         return False
-    _set(resource.RLIMIT_CPU, cpu)
+    _set(resource.RLIMIT_CPU, cpu, cpu + _GRACE)
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_FSIZE, 0)
     _set(resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -33,9 +35,10 @@ def bound(*, cpu: int, memory: int, alone: bool) -> bool:
     return True
 
 
-def _set(what: int, most: int) -> None:
+def _set(what: int, most: int, at_last: int | None = None) -> None:
+    """Set a limit, and the one past which nothing is asked any more."""
     if sys.platform != "win32":
-        hard = resource.getrlimit(what)[1]
+        given, hard = (most, most if at_last is None else at_last), resource.getrlimit(what)[1]
         if hard != resource.RLIM_INFINITY:
-            most = min(most, hard)
-        resource.setrlimit(what, (most, most))
+            given = min(given[0], hard), min(given[1], hard)
+        resource.setrlimit(what, given)

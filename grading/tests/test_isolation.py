@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from bn_worker.lockdown import STEPS
 from bn_worker.messages import Request
 
 OFFERED = [level for level in Level if lacking(level) is None]
-LOCKED = [level for level in OFFERED if level is not Level.NONE]
+LOCKED = [Level.FULL, Level.LOCKDOWN]
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 LONG = 60.0
 
@@ -31,9 +31,14 @@ def nothing_is_remembered() -> Iterator[None]:
     lacking.cache_clear()
 
 
-def printed(level: Level, source: str, others: dict[str, str] | None = None) -> str:
+def printed(
+    level: Level,
+    source: str,
+    others: dict[str, str] | None = None,
+    isolation: Isolation | None = None,
+) -> str:
     """Return what a file prints while it is loaded in a worker."""
-    transport = Transport(Isolation(level))
+    transport = Transport(isolation or Isolation(level))
     transport.ready(LONG)
     options = {
         "framework": "",
@@ -119,22 +124,22 @@ def test_a_submission_that_does_not_load_has_its_level_in_the_record(tmp_path: P
     assert OFFERED[0] == found.basis.isolation
 
 
-@pytest.mark.skipif(not LOCKED, reason="nothing is locked here")
+@pytest.mark.skipif(OFFERED == [Level.NONE], reason="nothing is locked here")
 def test_a_class_has_one_level_and_it_does_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [str(FIXTURES / "correct" / "cmu_handout.py")]
-    assert LOCKED[0] == api.grade(paths, examples=11).isolation
+    assert OFFERED[0] == api.grade(paths, examples=11).isolation
     before = Isolation.command
 
     def fails(self: Isolation) -> list[str]:
         return before(self) if self.level is Level.NONE else [sys.executable, "-c", "1/0"]
 
     monkeypatch.setattr(Isolation, "command", fails)
-    (found,) = api.grade(paths, examples=11, isolation=LOCKED[0].value).submissions
+    (found,) = api.grade(paths, examples=11, isolation=OFFERED[0].value).submissions
     assert Status.UNGRADED == found.status
     assert "does not start" in found.summary
 
 
-@pytest.mark.parametrize("level", OFFERED)
+@pytest.mark.parametrize("level", Level)
 def test_a_worker_works_in_an_empty_folder_of_its_own(level: Level) -> None:
     source = "import os\nprint(os.getcwd(), os.listdir('.'), os.environ.get('HOME'))"
     folder, rest = printed(level, source).split(" ", 1)
@@ -143,7 +148,7 @@ def test_a_worker_works_in_an_empty_folder_of_its_own(level: Level) -> None:
     assert folder == "/work" or not os.path.exists(folder), "it is gone with the worker"
 
 
-@pytest.mark.parametrize("level", OFFERED)
+@pytest.mark.parametrize("level", Level)
 def test_a_worker_imports_the_standard_library_numpy_and_its_own_files(level: Level) -> None:
     names = ("json.tool", "sqlite3", "numpy.fft", "helpers", "hypothesis", "pytest", "pydantic")
     source = f"for name in {names!r}:\n    try:\n        __import__(name)\n        print(name)\n"
@@ -154,7 +159,7 @@ def test_a_worker_imports_the_standard_library_numpy_and_its_own_files(level: Le
     ).splitlines()
 
 
-@pytest.mark.parametrize("level", OFFERED)
+@pytest.mark.parametrize("level", Level)
 def test_a_worker_has_what_python_gives_a_script(level: Level) -> None:
     assert "exit quit" == printed(level, "print(exit.name, quit.name)")
     assert "café ⊘" == printed(level, "print('café ⊘')")
@@ -196,25 +201,73 @@ ATTEMPTS = (
     "call(29, 0, 4096, 0o1666)",
     "call(56, 17, 0, 0, 0, 0)",
     "call(157, 4, 1, 0, 0, 0)",
+    "call(434, os.getppid(), 0)",
+    "call(438, 0, 0, 0)",
+    "os.kill(0, 0)",
 )
-"""The last are mount, unshare, bpf, io_uring, keyctl, process_vm_readv, shmget, clone, prctl."""
+"""Those by number are mount, unshare, bpf, io_uring, keyctl, process_vm_readv, shmget, clone,
+prctl, pidfd_open and pidfd_getfd."""
 
 HELPERS = """
 import ctypes, fcntl, os, resource, socket
 def call(*numbers):
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(*map(ctypes.c_long, numbers)) == -1:
+    refused = libc.syscall(*map(ctypes.c_long, numbers)) == -1
+    if refused and ctypes.get_errno() in (1, 38):  # else the kernel has looked at it
         raise OSError(ctypes.get_errno(), "refused")
 """
+
+HARMLESS = (
+    "os.kill(os.getppid(), 0)",
+    "open('/etc/passwd')",
+    "os.listdir('/etc')",
+    "open('/proc/self/environ')",
+    "open('/proc/self/mem', 'r+b')",
+    "socket.socket()",
+    "socket.socket(socket.AF_UNIX)",
+    "os.memfd_create('x')",
+    "fcntl.fcntl(2, fcntl.F_SETFL, 0)",
+    "os.sched_setaffinity(0, os.sched_getaffinity(0))",
+    "call(200, os.getpid(), 0)",
+    "call(276, 99, 98, 1, 0)",
+    "call(310, os.getpid(), 0, 0, 0, 0, 0)",
+    "call(322, 0, 0, 0, 0, 0)",
+)
+"""The last are tkill, tee, process_vm_readv of itself, execveat of nothing."""
+
+
+def tried(attempts: Iterable[str]) -> str:
+    """Return a file that prints each attempt that nothing refuses."""
+    source = HELPERS
+    for attempt in attempts:
+        done = f"    {attempt}\n    print({attempt!r})\n"
+        source += f"try:\n{done}except (OSError, ValueError):\n    pass\n"
+    return source
 
 
 @pytest.mark.parametrize("level", LOCKED)
 def test_what_is_locked_in_cannot(level: Level) -> None:
-    source = HELPERS
-    for attempt in ATTEMPTS:
-        done = f"    {attempt}\n    print({attempt!r})\n"
-        source += f"try:\n{done}except (OSError, ValueError):\n    pass\n"
-    assert "" == printed(level, source)
+    assert "" == printed(level, tried((*ATTEMPTS, *HARMLESS)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's system calls")
+def test_what_is_not_locked_in_can() -> None:
+    """Else it would show nothing that the others cannot."""
+    assert list(HARMLESS) == printed(Level.NONE, tried(HARMLESS)).splitlines()
+
+
+@pytest.mark.parametrize("level", Level)
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is limited there")
+def test_a_worker_is_limited(level: Level) -> None:
+    source = (
+        "import resource\n"
+        "for name in ('CPU', 'FSIZE', 'CORE', 'NOFILE', 'AS'):\n"
+        "    print(*resource.getrlimit(getattr(resource, f'RLIMIT_{name}')))\n"
+    )
+    limited = Isolation(level, start=1.5, seconds=2.1, memory=700)
+    found = printed(level, source, isolation=limited).splitlines()
+    assert ["4 5", "0 0", "0 0", "64 64"] == found[:4]
+    assert sys.platform != "linux" or f"{700 << 20} {700 << 20}" == found[4]
 
 
 @pytest.mark.parametrize("level", LOCKED)
@@ -243,7 +296,7 @@ def test_a_probe_is_made_once() -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("level", OFFERED)
+@pytest.mark.parametrize("level", Level)
 def test_a_framework_works_at_every_level_and_so_does_what_is_installed(level: Level) -> None:
     """The file trains a network while it is imported: optimisers import PyTorch's compiler."""
     path = FIXTURES / "torch" / "correct" / "torch_with_a_script.py"

@@ -11,7 +11,7 @@ from bn_oracle.conventions import Convention
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.matching import NoMatch, match
+from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
 from bn_grading.grade import grade
 from bn_grading.intake.submission import Submission
@@ -41,7 +41,7 @@ class Plan:
         """Return the different parts that the submissions seem to define, and their conventions."""
         found: dict[tuple[str, str], tuple[Part, Convention]] = {}
         for submission in self.submissions:
-            with contextlib.suppress(NoMatch):
+            with contextlib.suppress(Exception):  # it is told of the submission when it is graded
                 each = match(submission, self.course, self.courses)
                 for part in each.defined:
                     found.setdefault((each.course.id, part.id), (part, each.course.convention))

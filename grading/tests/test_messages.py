@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from bn_worker import wire
+from bn_properties.protocol import Quantity
+from bn_worker import messages, wire
 from bn_worker.messages import Problem, Reply, Request
 from bn_worker.wire import WireError
 
@@ -123,6 +124,22 @@ def test_a_request_reads_back_as_it_was_written() -> None:
 
 def test_an_option_does_not_take_the_operations_place() -> None:
     assert "train" == Request("train", {"op": "infer"}).message()[0]["op"]
+
+
+def test_a_reply_gives_what_calls_give_and_nothing_else() -> None:
+    assert frozenset(get_args(Quantity)) == messages.QUANTITIES
+    array = np.zeros(2)
+    for header, arrays, call in (
+        ({}, {"loot": array}, "train"),
+        ({"problems": {"loot": ["raised", "no"]}}, {}, "train"),
+        ({}, {"out": array, "0:1:2:x": array}, "scenario"),
+        ({}, {"out": array}, "load"),
+        ({}, {"out": array}, "lock"),
+    ):
+        with pytest.raises(WireError, match="which nobody asks for"):
+            Reply.read((dict(header), dict(arrays)), call)
+    assert {"out"} == Reply.read(({}, {"out": array}), "train").arrays.keys()
+    assert {"0:1:2:x"} == Reply.read(({}, {"0:1:2:x": array}), "traced").arrays.keys()
 
 
 def test_each_call_has_fields_of_its_own() -> None:

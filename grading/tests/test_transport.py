@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -160,6 +163,23 @@ def test_who_sleeps_is_told_from_who_is_too_slow(
     transport.send(asked())
     error = ended(transport, 1.0)
     assert (failure, f"train takes longer than 1 s, {told}") == (error.failure, error.message)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_who_has_started_a_thousand_processes_is_ended_all_the_same(start: Start) -> None:
+    chain = "for _ in range(1100):\n    if os.fork():\n        signal.pause()"
+    transport = start(f"request()\n{chain}\nsignal.pause()")
+    transport.send(asked())
+    assert ended(transport, 1.0).failure in LATE
+
+
+def test_what_comes_unasked_waits_in_the_pipe(start: Start) -> None:
+    transport = start("while True: say(bytes(1 << 16))")
+    if isinstance(transport._pipes, ThreadedPipes):
+        time.sleep(SHORT)
+        assert transport._pipes._replies.qsize() <= 16
+    transport.close()
+    assert not [each for each in threading.enumerate() if each.name.endswith("(_read)")]
 
 
 def test_what_the_system_does_not_tell_is_not_told(

@@ -27,6 +27,13 @@ def called(op: str) -> str:
     return {"infer_backward": "backward in inference mode"}.get(op, op.replace("_", " "))
 
 
+_OF_BATCHES = ("out", "dz", "dgamma", "dbeta")
+QUANTITIES = frozenset(
+    (*_OF_BATCHES, "running_mean", "running_var", "population_mean", "population_var")
+)
+"""What a call may give, or say that it is missing."""
+_ANYTHING = "traced"
+"""The call whose reply names its arrays as it likes."""
 _FIELDS = {"lock": frozenset({"in_force"}), "load": frozenset({"present"})}
 _OF_A_RESULT = frozenset({"problems", "edited"})
 """What a reply may hold beside its arrays or its error: to these calls, and to all others."""
@@ -106,6 +113,10 @@ class Reply:
             raise WireError("a reply's problems are no object")
         if problems.keys() & arrays.keys():
             raise WireError("a reply has a quantity, and says that it is missing")
+        given = QUANTITIES if call not in _FIELDS else frozenset[str]()
+        odd = {*arrays, *problems} - given if call not in (None, _ANYTHING) else None
+        if odd:
+            raise WireError(f"a reply gives {min(odd)!r:.100}, which nobody asks for")
         error = header.get("error")
         if error is not None and arrays:
             raise WireError("a reply has an error, and arrays")

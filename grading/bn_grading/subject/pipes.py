@@ -8,11 +8,13 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 from typing import IO, Protocol
 
 _PIECE = 64 * 1024
 """How much goes through a pipe at once: all that it holds, on most systems."""
+_AHEAD = 16
+"""How many pieces a thread reads before they are asked for: what is forged without end waits."""
 
 
 QUIET = 0.1
@@ -135,7 +137,7 @@ class ThreadedPipes:
         self.until, self.quiet = 0.0, _nothing
         self._stdin, self._stdout = stdin, stdout
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._replies: SimpleQueue[bytes] = SimpleQueue()
+        self._replies: Queue[bytes] = Queue(_AHEAD)
         self._piece, self._at = b"", 0
         targets = (self._write, self._read)
         self._threads = [threading.Thread(target=each, daemon=True) for each in targets]
@@ -187,6 +189,8 @@ class ThreadedPipes:
     def close(self) -> bool:
         """End the thread that writes, and wait for both."""
         self._requests.put(None)
-        for thread in self._threads:
-            thread.join(2.0)
+        until = time.monotonic() + 2.0
+        while any(each.is_alive() for each in self._threads) and time.monotonic() < until:
+            with contextlib.suppress(Empty):  # the thread may wait for room
+                self._replies.get(timeout=0.01)
         return not any(thread.is_alive() for thread in self._threads)

@@ -169,7 +169,7 @@ def _values(operation: Operation, reply: messages.Reply) -> Values[AnyArray]:
     return values
 
 
-@lru_cache(maxsize=40_000)
+@lru_cache(maxsize=512)
 def _script(
     scenario: Scenario,
     part: str,

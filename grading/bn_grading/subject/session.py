@@ -24,7 +24,7 @@ from bn_worker import wire
 from bn_worker.messages import Reply, Request, called
 
 from bn_grading.courses.model import Limits
-from bn_grading.subject.computed import ASLEEP
+from bn_grading.subject.computed import MOSTLY_ASLEEP
 from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.transport import Transport, room_for
 
@@ -288,7 +288,7 @@ class Session:
         """End the submission, which would else work off what it was sent."""
         self._state = "over"
         self.close()
-        if self._computed is not None and self._computed < ASLEEP * self._allowed:
+        if self._computed is not None and self._computed < MOSTLY_ASLEEP * self._allowed:
             text = f"{self._up.message}, most of which it sleeps or waits"
             self._up = SubjectError("unfinished", text)
 

@@ -15,8 +15,7 @@ from bn_grading.subject.levels import NoSuchLevel, candidates, chosen, lacking, 
 from bn_grading.subject.transport import Transport
 from bn_properties.records import Status
 from bn_worker import wire
-from bn_worker.lockdown import STEPS
-from bn_worker.messages import Request
+from bn_worker.messages import STEPS, Request
 
 OFFERED = [level for level in Level if lacking(level) is None]
 LOCKED = [Level.FULL, Level.LOCKDOWN]

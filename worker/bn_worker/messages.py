@@ -27,6 +27,9 @@ def called(op: str) -> str:
     return {"infer_backward": "backward in inference mode"}.get(op, op.replace("_", " "))
 
 
+STEPS = ("limits", "privileges", "landlock", "seccomp", "selftest")
+"""What a worker does to lock itself in where a platform has it all, in this order."""
+
 _OF_BATCHES = ("out", "dz", "dgamma", "dbeta")
 QUANTITIES = frozenset(
     (*_OF_BATCHES, "running_mean", "running_var", "population_mean", "population_var")

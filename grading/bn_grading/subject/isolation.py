@@ -23,8 +23,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from bn_worker.lockdown import STEPS
-from bn_worker.messages import Request
+from bn_worker.messages import STEPS, Request
 
 from bn_grading.courses.interfaces import RUNTIMES
 from bn_grading.subject import installed

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bn_worker.lockdown import landlock, limits, privileges, seccomp, selftest
-
-STEPS = ("limits", "privileges", "landlock", "seccomp", "selftest")
-"""What `lock` does where a platform has it all, in this order."""
+from bn_worker.messages import STEPS
 
 
 def lock(level: str, readable: Sequence[str], bounds: dict[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from bn_worker.lockdown import kernel
 
@@ -103,7 +102,8 @@ def _standard_library() -> Iterator[str]:
 
 
 def _modules() -> Iterator[str]:
-    prefix = Path(sys.base_prefix).resolve()
+    prefix = os.path.join(os.path.realpath(sys.base_prefix), "")
     for path in sys.path:
-        if path and Path(path).resolve().is_relative_to(prefix) and "-packages" not in path:
+        within = os.path.join(os.path.realpath(path), "").startswith(prefix)
+        if path and within and "-packages" not in path:
             yield path

@@ -73,7 +73,8 @@ class PolledPipes:
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
-        self.until, self.quiet = 0.0, _nothing
+        self.until = 0.0
+        self.quiet: Callable[[], object] = _nothing
         self._stdin, self._stdout = stdin.fileno(), stdout.fileno()
         os.set_blocking(self._stdin, False)
         self._unsent = memoryview(b"")
@@ -134,7 +135,8 @@ class ThreadedPipes:
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
-        self.until, self.quiet = 0.0, _nothing
+        self.until = 0.0
+        self.quiet: Callable[[], object] = _nothing
         self._stdin, self._stdout = stdin, stdout
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: Queue[bytes] = Queue(_AHEAD)

@@ -316,8 +316,8 @@ class Session:
         """Add up for how long the workers have computed, each once, as far as that is known."""
         if worker is not self._counted:
             self._counted = worker
-            known = self._computed is not None and worker.computed is not None
-            self._computed = self._computed + worker.computed if known else None
+            before, its = self._computed, worker.computed
+            self._computed = None if before is None or its is None else before + its
 
     def __enter__(self) -> Session:
         """Return the session, not yet started."""

@@ -236,6 +236,7 @@ def test_a_reply_that_comes_too_late_is_never_read(start: Start) -> None:
         ("reply({}, arrays=[['out', '|b1', [2]]], body=bytes([1, 2]))", "truth values"),
         ("reply({}, arrays=[['out', '<f8', [3]]])", "does not fit its frame"),
         ("reply({}, arrays=[['out', '|O', [0]]])", "an array's dtype is '|O'"),
+        ("reply(*[{}] * 513)", "a frame holds 513 messages"),
     ],
 )
 def test_what_is_no_reply_ends_the_process(start: Start, script: str, message: str) -> None:

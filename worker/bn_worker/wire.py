@@ -30,6 +30,8 @@ MAX_SCENARIO_HEADER = 1 << 16
 MAX_PAYLOAD = 1 << 28
 """Bytes: what one frame's arrays may hold."""
 MAX_AXES = 32
+MAX_MESSAGES = 512
+"""How many messages a frame may hold: a scenario has dozens at most."""
 
 
 class WireError(Exception):
@@ -129,9 +131,16 @@ def headers(text: bytes) -> list[dict[str, Any]]:
         raise WireError(f"the header cannot be read: {error!r}") from error
     if not isinstance(found, list) or not found:
         raise WireError("the header is not a list of messages")
+    if len(found) > MAX_MESSAGES:
+        raise WireError(f"a frame holds {len(found)} messages")
     if not all(isinstance(each, dict) and type(each.get("arrays")) is list for each in found):
         raise WireError("the header cannot be read: a message is no object, or lists no arrays")
     return found
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a header is written as `frame` writes it: without a space too many, say."""
+    return json.dumps(json.loads(text)).encode() == text
 
 
 def array_of(listed: Any) -> tuple[str, np.dtype[Any], list[int]]:

@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     size: int
 
 
-_LONGEST, _MOST = 2048, 8192
+_LONGEST, _MOST = 2048, 4096
 """Headers that are remembered: up to how many bytes, and how many of them."""
 
 
@@ -77,7 +77,7 @@ class Prepared:
         if known is None:
             known = _layout(self.tape.forms[form], header)
             # What is kept does not grow with what submissions make up.
-            if known is not None and len(header) <= _LONGEST:
+            if known is not None and len(header) <= _LONGEST and wire.is_plain(header):
                 if len(self._layouts) >= _MOST:
                     self._layouts.clear()
                 self._layouts[form, header] = known

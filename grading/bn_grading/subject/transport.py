@@ -126,7 +126,8 @@ class Transport:
             raise self.dead
         try:
             if not self._arrived:
-                self._arrived = wire.unfold(self._frame(self._room, seconds))[::-1]
+                frame = self._frame(self._room, seconds, wire.MAX_REPLY_HEADER)
+                self._arrived = wire.unfold(frame)[::-1]
             return Reply.read(self._arrived.pop(), call)
         except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
             raise self._ended(call, error, seconds) from None
@@ -144,7 +145,7 @@ class Transport:
         except (TimeUp, OSError, EOFError, ValueError, wire.WireError) as error:
             raise self._ended(call, error, seconds) from None
 
-    def _frame(self, room: int, seconds: float, header: int = wire.MAX_REPLY_HEADER) -> wire.Frame:
+    def _frame(self, room: int, seconds: float, header: int) -> wire.Frame:
         self._pipes.until, self._noted = time.monotonic() + seconds, None
         frame = wire.read_frame(self._pipes, lambda: room, header)
         if self._flooded:  # it may have answered before its end

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent
+_REQUIRED = pytest.StashKey[str]()
+"""Why a test cannot be run that must be."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,9 +45,14 @@ def _look_for_levels(items: list[pytest.Item]) -> None:
     for item, level in asked:
         reason = lacking(level)
         if reason is not None and level in needed:
-            pytest.exit(f"isolation {level} is required here: {reason}", returncode=1)
-        if reason is not None:
+            item.stash[_REQUIRED] = f"isolation {level} is required here: {reason}"
+        elif reason is not None:
             item.add_marker(pytest.mark.skip(reason=f"no isolation {level} here: {reason}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _REQUIRED in item.stash:
+        pytest.fail(item.stash[_REQUIRED], pytrace=False)
 
 
 def _level(item: pytest.Item) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -66,6 +66,8 @@ class Computed(NamedTuple):
     read: tuple[Read, ...]
     present: tuple[Array, ...]
     """All arrays that have a name by then."""
+    calls_own: bool = False
+    """Whether it calls a function of the file."""
 
     @property
     def returns(self) -> bool:
@@ -84,7 +86,9 @@ _Latest = dict[tuple[int | None, str], Read]
 
 def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
     """Yield what each statement of a file computed, as far as `trace` has seen it."""
-    statements, latest, within = _statements(source), _Latest(), _called_within(trace)
+    tree = ast.parse(source)
+    statements, calling = _statements(tree), _calling(tree)
+    latest, within = _Latest(), _called_within(trace)
     for each in trace:
         statement = statements.get(each.line)
         if statement is not None:
@@ -93,7 +97,7 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
             if _key(getattr(statement, "value", None)) is None:
                 origin = "renamed" if _is_called_otherwise(statement, each, latest) else origin
             read = tuple(_read(statement, each, latest))
-            yield Computed(statement, each.value, origin, read, present)
+            yield Computed(statement, each.value, origin, read, present, statement in calling)
         elif each.frame in within:
             # What another function of the file hands on is its own where it was given that itself.
             origin = "given" if _handed_on(each, latest) else "renamed"
@@ -211,14 +215,44 @@ def _read(
     found = (
         latest.get((None, name)) if "." in name else latest.get((of.frame, name)) for name in names
     )
-    return [each for each in found if each is not None]
+    # Who reads a list reads all that is in it.
+    whole = names - {
+        ast.unparse(node.value)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute | ast.Subscript)
+    }
+    held = (
+        one
+        for (frame, known), one in latest.items()
+        if "[" in known and known.partition("[")[0] in whole and frame in (None, of.frame)
+    )
+    return [*(each for each in found if each is not None), *held]
 
 
-def _statements(source: str) -> dict[int, ast.stmt]:
+def _calling(tree: ast.Module) -> frozenset[ast.stmt]:
+    """Return the statements that call a function, or a method, that the file defines."""
+    nodes = list(ast.walk(tree))
+    own = {each.name for each in nodes if isinstance(each, ast.FunctionDef)}
+    return frozenset(each for each in _simple(nodes) if own & set(_called(each)))
+
+
+def _called(statement: ast.stmt) -> Iterator[str]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call):
+            yield _last(ast.unparse(node.func))
+
+
+def _simple(nodes: Iterable[ast.AST]) -> Iterator[ast.stmt]:
+    """Yield the statements that no other ones stand in."""
+    for node in nodes:
+        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+            yield node
+
+
+def _statements(tree: ast.Module) -> dict[int, ast.stmt]:
     """Return the simple statement that stands on each line."""
     found: dict[int, ast.stmt] = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
-            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                found.setdefault(number, node)
+    for node in _simple(ast.walk(tree)):
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+            found.setdefault(number, node)
     return found

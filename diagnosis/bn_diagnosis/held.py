@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from bn_properties.protocol import AnyArray, SubjectError
+from bn_properties.protocol import AnyArray, Quantity, SubjectError
 from bn_properties.scenario import Scenario
 
 from bn_diagnosis.matching import Observation, Place
@@ -18,6 +18,8 @@ ENOUGH = 0.95
 
 The rest is shown as not explained: a formula may be left where numbers are extreme.
 """
+SAMPLED = 8
+"""Of how many observations one is in the sample that is looked at first."""
 SHAKEN = 3
 """How often the last digits are changed to see what is rounding."""
 
@@ -31,11 +33,38 @@ class Held:
     """
 
     def __init__(self, found: RecoveredCandidate, observed: Sequence[Observation]) -> None:
-        """Compare what it gives with what was observed."""
+        """Compare what it gives with what was observed: a sample first, which is enough for one
+        that gives half of it at most.
+        """
         steps = set(found.replaced)
         kinds = {KINDS[name]: name for name, taken in STEPS.items() if taken in steps}
-        concerned = Counter[Observable]()
-        missed: dict[Observable, dict[Observation, list[Place]]] = {}
+        sample = _Comparison(found, kinds, observed[::SAMPLED])
+        self.refuted = {name for name in sample.missed if 2 * sample.wrong(name) >= sample[name]}
+        """The observables of which too much is not as the candidate gives it."""
+        if self.refuted:
+            return
+        whole = _Comparison(found, kinds, observed)
+        self.explained, self.total = whole.explained, whole.total
+        self.concerned = whole.concerned.total()
+        self.refuted = {
+            name
+            for name, places in whole.missed.items()
+            if whole.wrong(name) > (1 - ENOUGH) * whole[name]
+            and not _is_rounding(found, places, whole[name])
+        }
+
+
+class _Comparison:
+    """How much of some observations a candidate gives, observable by observable."""
+
+    def __init__(
+        self,
+        found: RecoveredCandidate,
+        kinds: Mapping[tuple[bool, Quantity], Observable],
+        observed: Sequence[Observation],
+    ) -> None:
+        self.concerned = Counter[Observable]()
+        self.missed: dict[Observable, dict[Observation, list[Place]]] = {}
         self.explained = self.total = 0
         for one in observed:
             responses = found.responses(one.scenario, keep=False)
@@ -49,17 +78,17 @@ class Held:
                 self.explained += agrees
                 name = kinds.get((inference, quantity))
                 if name is not None and not alone:
-                    concerned[name] += 1
+                    self.concerned[name] += 1
                     if not agrees:
-                        missed.setdefault(name, {}).setdefault(one, []).append(place)
-        self.concerned = concerned.total()
-        self.refuted = {
-            name
-            for name, places in missed.items()
-            if sum(map(len, places.values())) > (1 - ENOUGH) * concerned[name]
-            and not _is_rounding(found, places, concerned[name])
-        }
-        """The observables of which too much is not as the candidate gives it."""
+                        self.missed.setdefault(name, {}).setdefault(one, []).append(place)
+
+    def __getitem__(self, name: Observable) -> int:
+        """Return how many values of an observable there are."""
+        return self.concerned[name]
+
+    def wrong(self, name: Observable) -> int:
+        """Return how many of them it does not give."""
+        return sum(map(len, self.missed[name].values()))
 
 
 def _is_rounding(

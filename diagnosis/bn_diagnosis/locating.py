@@ -217,8 +217,8 @@ class Locator:
         """Whether all that a statement reads is right, and is what its name says, as far as that
         can be told.
         """
-        if any(each.origin == "renamed" for each in found.read):
-            return False  # what it is called is not what it was called
+        if found.calls_own or any(each.origin == "renamed" for each in found.read):
+            return False  # another line may be it; what it is called is not what it was called
         arrays = [each for each in found.read if each.value.size > 1]
         numbers = [each for each in found.read if each.value.size == 1]
         if not arrays:
@@ -296,6 +296,7 @@ class Locator:
         values = Values(self._symbols)
         put_in = [tree for each in formula.edits for tree in (each.everywhere or {}).values()]
         right = {float(each.reshape(())) for each in self._symbols.values() if each.size == 1}
+        right.add(1.0 - float(self._symbols["keep"].reshape(())))
         found = {float(values(tree).reshape(())) for tree in put_in if not _rows(tree)}
         return frozenset(found - right - {0.0, 1.0, 2.0})
 

@@ -98,7 +98,7 @@ def shown(tree: Tree, *marked: int) -> str:
         (power(s, -2), r"\frac{1}{\left(\sqrt{\sigma_B^2+\epsilon}\right)^{2}}"),
         (power(multiply(a, b), 2), r"\left(a b\right)^{2}"),
         (power(minus(a), 2), r"\left(-a\right)^{2}"),
-        (power(power(a, 2), "1/2"), r"\sqrt{a^{2}}"),
+        (power(power(a, 2), "1/2"), r"\left|a\right|"),
         (power(power(a, 2), "3/2"), r"\left(a^{2}\right)^{3/2}"),
         # Sums and means over axes.
         (total(a), r"\sum_i a"),

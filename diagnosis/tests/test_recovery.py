@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -222,8 +222,8 @@ def test_what_is_computed_as_another_is_told_so(observable: Observable, other: O
 def test_a_slip_in_each_of_two_terms_is_recovered() -> None:
     program = _forms("dz")[0]
     result = program.bindings[RESULT]
-    twice = replaced(result, (1,), multiply(number(2), result.parts[1]))
-    without = replaced(twice, (2,), number(0))
+    twice = replaced(result, {(1,): multiply(number(2), result.parts[1])})
+    without = replaced(twice, {(2,): number(0)})
     found = recovery().recover({"dz": values(program.with_binding(RESULT, without))})["dz"]
     assert found is not None
     assert len(found.edits) == 2
@@ -247,8 +247,8 @@ def test_a_path_leads_to_the_part_that_was_walked_to() -> None:
     tree = _forms("dz")[0].tree()
     new = symbol("here")
     for path, part in walk(tree):
-        assert replaced(tree, path, part) is tree
-        changed = replaced(tree, path, new)
+        assert replaced(tree, {path: part}) is tree
+        changed = replaced(tree, {path: new})
         assert any(each is new for _, each in walk(changed))
 
 
@@ -290,7 +290,8 @@ def test_slips_in_two_places_are_recovered_as_an_equal_function(data: st.DataObj
     form = data.draw(st.integers(0, min(len(_forms(observable)), FOR_TWO) - 1))
     found, made = pairs_of(observable, form)
     first, second = found.numbers[data.draw(st.integers(0, len(found.numbers) - 1))].tolist()
-    program = made[first].made(made[second].made(_forms(observable)[form]))
+    edits = made[second], made[first]
+    program = Formula(observable, _forms(observable)[form], edits).program
     with np.errstate(all="ignore"):
         value, right = values(program), recovery().right(observable)
     if value.shape != right.shape:
@@ -361,3 +362,70 @@ def test_what_inference_does_with_the_last_batch_is_recovered() -> None:
 def test_what_nearly_is_right_is_not_searched_for_two_slips() -> None:
     right = recovery().right("dz")
     assert recovery().recover({"dz": right * (1 + 1e-5) + 1e-6})["dz"] is None
+
+
+# Slips that strangers made.
+
+
+def _folded(s: Mapping[str, Array]) -> Array:
+    scale = s["gamma"] / np.sqrt(s["old_var"] + s["eps"])
+    result: Array = s["z"] * scale + s["beta"] - s["old_mean"]
+    return result
+
+
+def _absolute(s: Mapping[str, Array]) -> Array:
+    centred = s["z"] - s["z"].mean(axis=1, keepdims=True)
+    spread = np.abs(centred).mean(axis=1, keepdims=True)
+    result: Array = s["gamma"] * centred / np.sqrt(spread + s["eps"]) + s["beta"]
+    return result
+
+
+def _second_moment(s: Mapping[str, Array]) -> Array:
+    average = s["z"].mean(axis=1, keepdims=True)
+    spread = (s["z"] ** 2).mean(axis=1, keepdims=True) - average
+    result: Array = s["gamma"] * (s["z"] - average) / np.sqrt(spread + s["eps"]) + s["beta"]
+    return result
+
+
+def _averaged(s: Mapping[str, Array]) -> Array:
+    centred = s["z"] - s["old_mean"].mean(axis=2, keepdims=True)
+    result: Array = s["gamma"] * centred / np.sqrt(s["old_var"] + s["eps"]) + s["beta"]
+    return result
+
+
+def _one_root(s: Mapping[str, Array]) -> Array:
+    centred = s["z"] - s["old_mean"]
+    result: Array = s["gamma"] * centred / (s["old_var"] + np.sqrt(s["eps"])) + s["beta"]
+    return result
+
+
+def _corrected(s: Mapping[str, Array]) -> Array:
+    spread = s["old_var"] * s["less_one"] / s["n"]
+    result: Array = s["gamma"] * (s["z"] - s["old_mean"]) / np.sqrt(spread + s["eps"]) + s["beta"]
+    return result
+
+
+def _not_one_less(s: Mapping[str, Array]) -> Array:
+    result: Array = s["keep"] * s["old_mean"] + s["keep"] * s["z"].mean(axis=1, keepdims=True)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("observable", "wrong", "rule"),
+    [
+        ("inferred", _folded, "factor left out"),
+        ("out", _absolute, "absolute value"),
+        ("out", _second_moment, "power left out"),
+        ("inferred", _averaged, "averaged over the features"),
+        ("inferred", _one_root, "outside the power"),
+        ("inferred", _corrected, "throughout"),
+        ("running_mean", _not_one_less, "another quantity"),
+    ],
+)
+def test_what_strangers_wrote_is_one_slip(
+    observable: Observable, wrong: Callable[[Mapping[str, Array]], Array], rule: str
+) -> None:
+    formula = recovery().recover({observable: wrong(known())})[observable]
+    assert formula is not None
+    assert [edit.rule for edit in formula.edits] == [rule]
+    np.testing.assert_allclose(formula.value(elsewhere()), wrong(elsewhere()), rtol=1e-9)

@@ -66,15 +66,23 @@ class Edit:
                 for name, tree in program.bindings.items()
             }
             return Program(made)
-        tree = replaced(program.bindings[self.binding], self.path, self.new)
-        return program.with_binding(self.binding, tree)
+        return with_edits(program, (self,))
+
+
+def with_edits(program: Program, edits: Sequence[Edit]) -> Program:
+    """Return the program with edits of different places made, none of them throughout."""
+    places: dict[str, dict[Path, Tree]] = {}
+    for each in edits:
+        places.setdefault(each.binding, {})[each.path] = each.new
+    changed = {name: replaced(program.bindings[name], new) for name, new in places.items()}
+    return Program({**program.bindings, **changed}, program.is_rare)
 
 
 ROWS = ("z", "g", "centred", "u", "du", "dcentred", "out")
 VECTORS = (
     "gamma", "beta", "mean", "var", "s", "old_mean", "old_var", "dvar", "dmean", "inverse",
     "last_mean", "last_var", "new_mean", "new_var", "dgamma", "dbeta", "dsqrt", "dinverse",
-    "dsquares",
+    "dsquares", "scale", "offset", "moment",
 )  # fmt: skip
 SCALARS = ("n", "features", "less_one", "eps", "keep", "images", "area")
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -83,6 +91,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(SCALARS, (*SCALARS, *VECTORS, *ROWS)),
 }
 """What may stand in a symbol's place: what has its shape, and, further down, what broadcasts."""
+_AVERAGED = ("mean", "var", "old_mean", "old_var", "gamma", "beta")
 _EXPONENTS = tuple(Fraction(k, 2) for k in (-6, -4, -3, -2, -1, 1, 2, 3, 4))
 _AXES: tuple[Axis, ...] = ("batch", "features", "all")
 
@@ -94,7 +103,7 @@ def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
     plainer slip is found first.
     """
     late: list[Edit] = []
-    known = [name for name in symbols if name != RESULT]
+    known = _given(program, symbols)
     for binding, tree in program.bindings.items():
         # What was computed before may stand in the place of another quantity.
         for path, part in walk(tree):
@@ -113,6 +122,14 @@ def edits(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
     yield from late
 
 
+def _given(program: Program, symbols: Sequence[str]) -> list[str]:
+    """Return what may be put into a program: not what it gives itself."""
+    read = mentioned(program.bindings[RESULT])
+    own = {new for old, new in _BECOMES.items() if {"keep", old} <= read}
+    return [name for name in symbols if name != RESULT and name not in own]
+
+
+_BECOMES: Mapping[str, str] = {"old_mean": "new_mean", "old_var": "new_var"}
 IMAGES, AREA, N, EPS = (symbol(name) for name in ("images", "area", "n", "eps"))
 FIXED_EPS = tuple(number(Fraction(1, 10**k)) for k in (5, 8, 3, 6, 7, 4, 9, 10, 12))
 _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
@@ -141,12 +158,26 @@ _EVERYWHERE: tuple[Mapping[str, Tree], ...] = (
     {"keep": N},
     {"keep": EPS},
     *({"keep": number(each)} for each in ("9/10", "1/10", "99/100", "1/100", "1/2")),
+    {"old_var": multiply(symbol("old_var"), symbol("less_one"), power(N, -1))},
+    {"old_var": multiply(symbol("old_var"), N, power(symbol("less_one"), -1))},
     {"old_mean": symbol("mean"), "old_var": symbol("var")},
     {"mean": symbol("old_mean"), "var": symbol("old_var")},
     {"old_mean": symbol("last_mean"), "old_var": symbol("last_var")},
 )
 
 
+KEEP = symbol("keep")
+REST = add(ONE, minus(KEEP))
+"""What the batch weighs in a running average."""
+_DIVISORS = (
+    symbol("less_one"),
+    symbol("features"),
+    IMAGES,
+    multiply(IMAGES, symbol("height")),
+    multiply(IMAGES, symbol("width")),
+    AREA,
+)
+"""What a sum may be divided by in place of the count."""
 VAR = symbol("var")
 _BEHIND: tuple[Mapping[str, Tree], ...] = (
     {"s": VAR},
@@ -184,7 +215,7 @@ def _anew(program: Program, symbols: Sequence[str]) -> Iterator[Edit]:
         tree = program.bindings[name]
         for path, part in walk(tree):
             for rule, new in (*_omitted(part), *_exchanged(part, known)):
-                anew = {name: replaced(tree, path, new)}
+                anew = {name: replaced(tree, {path: new})}
                 yield Edit(name, path, rule, part, new, forward, anew)
                 if name != "u":
                     # The normalised values are then made of it, or are those of the forward.
@@ -220,6 +251,8 @@ def _exchanged(part: Tree, known: Sequence[str]) -> Iterator[tuple[str, Tree]]:
         for name in _KINDS.get(part.name, ()):
             if name != part.name and name in known:
                 yield "another quantity", symbol(name)
+        if part is KEEP:
+            yield "another quantity", REST
     elif isinstance(part, Power):
         yield from _raised_otherwise(part)
     elif isinstance(part, Number):
@@ -230,6 +263,8 @@ def _exchanged(part: Tree, known: Sequence[str]) -> Iterator[tuple[str, Tree]]:
     elif isinstance(part, Reduction):
         yield from _reduced_otherwise(part)
     elif isinstance(part, Sum):
+        if part is REST:
+            yield "another quantity", KEEP
         yield from _taken_in(part)
 
 
@@ -242,9 +277,12 @@ def _raised_otherwise(part: Power) -> Iterator[tuple[str, Tree]]:
     if part.exponent.denominator == 2:
         whole = power(part.base, part.exponent.numerator)
         yield "precedence", multiply(number("1/2"), whole)
+    if part.exponent == 2:
+        yield "absolute value", power(part, "1/2")
     if isinstance(part.base, Sum):
         yield "outside the power", _apart(part)
-        yield "outside the power", _root_of_one(part)
+        for new in _power_of_one(part, part.base):
+            yield "outside the power", new
 
 
 def _apart(part: Power) -> Tree:
@@ -253,16 +291,17 @@ def _apart(part: Power) -> Tree:
     return add(*(power(term, part.exponent) for term in part.base.terms))
 
 
-def _root_of_one(part: Power) -> Tree:
-    """Return the power of the first term alone, with the others beside it: √a + b for √(a+b).
-
-    Of a negative power, the sum is in the divisor.
+def _power_of_one(part: Power, base: Sum) -> Iterator[Tree]:
+    """Yield the power of one end of a sum alone, with the others beside it: √a + b and a + √b for
+    √(a+b). Of a negative power, the sum may be in the divisor, or the others beside the quotient.
     """
-    assert isinstance(part.base, Sum)
-    first, *others = part.base.terms
-    if part.exponent > 0:
-        return add(power(first, part.exponent), *others)
-    return power(add(power(first, "1/2"), *others), 2 * part.exponent)
+    for place in (0, -1):
+        terms = list(base.terms)
+        if part.exponent < 0:
+            terms[place] = power(base.terms[place], "1/2")
+            yield power(add(*terms), 2 * part.exponent)
+        terms[place] = power(base.terms[place], part.exponent)
+        yield add(*terms)
 
 
 def _reduced_otherwise(part: Reduction) -> Iterator[tuple[str, Tree]]:
@@ -272,9 +311,9 @@ def _reduced_otherwise(part: Reduction) -> Iterator[tuple[str, Tree]]:
         if axis != part.axis:
             yield "another axis", reduction(part.kind, axis, part.of)
     if part.kind == "mean":
-        for divisor in ("less_one", "features"):
+        for divisor in _DIVISORS:
             summed = reduction("sum", part.axis, part.of)
-            yield "another divisor", multiply(summed, power(symbol(divisor), -1))
+            yield "another divisor", multiply(summed, power(divisor, -1))
         for axis in _AXES:
             if axis != part.axis:
                 summed = reduction("sum", axis, part.of)
@@ -310,8 +349,10 @@ def _inserted(part: Tree) -> Iterator[tuple[str, Tree]]:
                 for number_, term in enumerate(factor.terms):
                     others = factor.with_part(number_, ZERO)
                     yield "brackets left out", add(multiply(rest, term), others)
-    if isinstance(part, (Number,)):
+    if isinstance(part, Number):
         return
+    if isinstance(part, Symbol) and part.name in _AVERAGED:
+        yield "averaged over the features", reduction("mean", "features", part)
     for name in ("n", "less_one", "gamma", "s", "features"):
         yield "extra factor", multiply(symbol(name), part)
         yield "extra factor", multiply(power(symbol(name), -1), part)

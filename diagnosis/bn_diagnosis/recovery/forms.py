@@ -69,6 +69,9 @@ NAMES: Mapping[str, str] = {
     "dbeta": r"\frac{\partial Div}{\partial\beta}",
     "dinverse": r"\frac{\partial Div}{\partial(1/\sqrt{\sigma_B^2+\epsilon})}",
     "dsquares": r"\frac{\partial Div}{\partial(z_i-\mu_B)^2}",
+    "scale": "a",
+    "offset": "b",
+    "moment": r"\overline{z^2}",
     "dsqrt": r"\frac{\partial Div}{\partial\sqrt{\sigma_B^2+\epsilon}}",
 }
 """Each quantity's LaTeX, as the notes write it."""
@@ -93,6 +96,8 @@ class Program:
     """A formula for one observable, quantity by quantity; the last one is the `RESULT`."""
 
     bindings: Mapping[str, Tree]
+    is_rare: bool = False
+    """Whether few write it that way: a slip in another form is likelier."""
 
     @property
     def key(self) -> tuple[tuple[str, Tree], ...]:
@@ -132,6 +137,28 @@ FORWARD: Mapping[str, Tree] = {
 """What a training forward keeps for the backward."""
 AFFINE = add(multiply(gamma, u), beta)
 """The output."""
+
+
+def _folded(mean_: Tree, var_: Tree) -> Mapping[str, Tree]:
+    """Return the output as one scale and one offset a feature."""
+    scale = symbol("scale")
+    return {
+        "inverse": power(add(var_, eps), "-1/2"),
+        "scale": multiply(gamma, inverse),
+        "offset": add(beta, minus(multiply(mean_, scale))),
+        RESULT: add(multiply(z, scale), symbol("offset")),
+    }
+
+
+OF_MOMENTS: Mapping[str, Tree] = {
+    "mean": mean(z),
+    "centred": add(z, minus(mu)),
+    "moment": mean(power(z, 2)),
+    "var": add(symbol("moment"), minus(power(mu, 2))),
+    "s": power(add(var, eps), "1/2"),
+    "u": over(centred, s),
+}
+"""The forward whose variance is the second moment less the squared mean."""
 AT_INFERENCE: Mapping[str, Tree] = {
     "s": power(add(old_var, eps), "1/2"),
     "u": over(add(z, minus(old_mean)), s),
@@ -172,6 +199,15 @@ def _whole_chain_undivided() -> dict[str, Tree]:
             total(multiply(number(-1), du, inverse_root)),
             multiply(number(-2), dvar, total(centred)),
         ),
+    }
+
+
+def _chain_of_moments() -> dict[str, Tree]:
+    """Return the chain where the variance is the second moment less the squared mean."""
+    return {
+        **_chain(),
+        "dmean": add(minus(total(over(du, s))), multiply(number(-2), mu, dvar)),
+        RESULT: add(over(du, s), over(multiply(dvar, TWO, z), n), over(dmu, n)),
     }
 
 
@@ -229,13 +265,17 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
         )  # fmt: skip
         gradients = {"dbeta": total(g), "dgamma": total(multiply(g, u))}
         known = {**FORWARD, "out": AFFINE, **gradients}
-        return tuple(Program({**known, **make()}) for make in makers)
+        usual = tuple(Program({**known, **make()}) for make in makers)
+        return (*usual, Program({**known, **_chain_of_moments()}, is_rare=True))
     unbiased = convention.running_variance == "unbiased"
     new_var = over(multiply(n, var), symbol("less_one")) if unbiased else var
     weighted = total(multiply(g, u))
     apart = {**FORWARD, "u": over(add(z, minus(mu)), s)}
     made: Mapping[Observable, tuple[Mapping[str, Tree], ...]] = {
-        "out": ({**FORWARD, RESULT: AFFINE}, {**apart, RESULT: AFFINE}),
+        "out": (
+            {**FORWARD, RESULT: AFFINE},
+            {**apart, RESULT: AFFINE},
+        ),
         "inferred": ({**STATISTICS, **AT_INFERENCE, RESULT: AFFINE},),
         "running_mean": _running(old_mean, mu),
         "running_var": _running(old_var, new_var),
@@ -245,4 +285,9 @@ def forms(observable: Observable, convention: Convention) -> tuple[Program, ...]
         "inferred_dgamma": ({**AT_INFERENCE, RESULT: weighted},),
         "inferred_dbeta": ({RESULT: total(g)},),
     }
-    return tuple(map(Program, made[observable]))
+    rare: Mapping[Observable, tuple[Mapping[str, Tree], ...]] = {
+        "out": ({**OF_MOMENTS, RESULT: AFFINE}, {**STATISTICS, **_folded(mu, var)}),
+        "inferred": ({**STATISTICS, **_folded(old_mean, old_var)},),
+    }
+    seldom = (Program(each, is_rare=True) for each in rare.get(observable, ()))
+    return (*map(Program, made[observable]), *seldom)

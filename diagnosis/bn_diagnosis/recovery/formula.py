@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from bn_oracle.arrays import Array
 
 from bn_diagnosis.recovery.differentiating import gradients
-from bn_diagnosis.recovery.edits import Edit
+from bn_diagnosis.recovery.edits import Edit, with_edits
 from bn_diagnosis.recovery.forms import Observable, Program
 from bn_diagnosis.recovery.shapes import Axes
 from bn_diagnosis.recovery.tables import CLOSE, Run, close
@@ -40,8 +41,11 @@ class Formula:
     def program(self) -> Program:
         """The formula, quantity by quantity."""
         program = self.base
-        for edit in self.edits:
-            program = edit.made(program)
+        for throughout, edits in groupby(self.edits, lambda each: each.everywhere):
+            if throughout is None:  # their places are those before any is made
+                program = with_edits(program, tuple(edits))
+            for edit in edits if throughout is not None else ():
+                program = edit.made(program)
         return program
 
     def mentions(self, *names: str) -> bool:

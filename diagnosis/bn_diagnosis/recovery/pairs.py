@@ -23,6 +23,7 @@ UNLIKELY = (
     "extra factor",
     "extra term",
     "extra power",
+    "averaged over the features",
     "returned instead",
     "taken into the brackets",
     "times, not to the power",

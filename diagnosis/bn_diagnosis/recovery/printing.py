@@ -86,8 +86,21 @@ def _unmarked(tree: Tree, names: Indices, marked: Path | None) -> _Text:
     if isinstance(tree, Sum):
         return _sum(parts)
     assert isinstance(tree, Power)
-    raised = _raised(parts[0], abs(tree.exponent))
+    return _power(tree, parts[0], names, marked)
+
+
+def _power(tree: Power, base: _Text, names: Indices, marked: Path | None) -> _Text:
+    if _is_absolute(tree):
+        within = _printed(tree.base.parts[0], names, _below(_below(marked, 0), 0))
+        return _Text(rf"\left|{_row([within])}\right|")
+    raised = _raised(base, abs(tree.exponent))
     return raised if tree.exponent > 0 else _Text(rf"\frac{{1}}{{{_row([raised])}}}")
+
+
+def _is_absolute(tree: Power) -> bool:
+    """Whether it is the root of a square."""
+    base = tree.base
+    return tree.exponent == Fraction(1, 2) and isinstance(base, Power) and base.exponent == 2
 
 
 def _below(marked: Path | None, place: int) -> Path | None:

@@ -120,7 +120,7 @@ class Recovery:
         right = forms(observable, self.convention)
         if vanishes(value, self.right(observable)):
             return _nothing(right[0], observable)
-        for programs in (right, list(self._own(observable, before))):
+        for programs in (right, tuple(self._own(observable, before, whole=True))):
             single = self._single(observable, programs, value)
             if single is not None:
                 return single
@@ -174,25 +174,30 @@ class Recovery:
                 continue
         return None
 
-    def _own(self, observable: Observable, before: Recovered) -> Iterator[Program]:
-        """Yield the right forms with the submission's own quantities, all or some, in them."""
+    def _own(
+        self, observable: Observable, before: Recovered, *, whole: bool = False
+    ) -> Iterator[Program]:
+        """Yield the right forms with the submission's own quantities, all or some, in them; all
+        alone, where it is the `whole`.
+        """
         forward = before.get("out")
         if forward is None or observable in ("out", "dbeta") or "inferred" in observable:
             return
         slipped = forward.program.bindings
-        whole = _in_full({**slipped, "out": slipped[RESULT]})
+        own = _in_full({**slipped, "out": slipped[RESULT]})
         right = _in_full({**FORWARD, "out": AFFINE})
-        reached = [name for name in right if whole[name] is not right[name]]
-        for count in range(len(reached), 0, -1):
+        reached = [name for name in own if own[name] is not right[name]]
+        for count in range(len(reached), len(reached) - 1 if whole else 0, -1):
             for chosen in combinations(reached, count):
-                mixed = {name: whole[name] for name in chosen}
+                mixed = {name: own[name] for name in chosen}
                 for form in forms(observable, self.convention):
                     if set(chosen) & form.bindings.keys():
                         yield Program(
                             {
                                 name: mixed.get(name, right.get(name, tree))
                                 for name, tree in form.bindings.items()
-                            }
+                            },
+                            form.is_rare,
                         )
 
     def _kept(
@@ -265,7 +270,8 @@ class Recovery:
         for place, formula in found:
             if gives(formula, symbols, value):
                 exact = gives(formula, symbols, value, EXACT)
-                ranked.append(((not exact, sum(map(_weight, formula.edits)), place), formula))
+                weight = sum(map(_weight, formula.edits)) + formula.base.is_rare
+                ranked.append(((not exact, weight, place), formula))
         if not ranked:
             return None
         best, *others = (each for _, each in sorted(ranked, key=lambda pair: pair[0]))
@@ -315,14 +321,17 @@ def _nearly(value: Array, right: Array) -> bool:
 
 def _in_full(bindings: Mapping[str, Tree]) -> dict[str, Tree]:
     """Return each forward quantity of what is given alone."""
-    names = [name for name in bindings if name in FORWARD or name == "out"]
+    apart = {name: tree for name, tree in bindings.items() if name != RESULT}
     return {
-        name: Program({**{each: bindings[each] for each in names}, RESULT: bindings[name]}).tree()
-        for name in names
+        name: Program({**apart, RESULT: tree}).tree()
+        for name, tree in apart.items()
+        if name in FORWARD or name == "out"
     }
 
 
-_INSERTIONS = ("extra factor", "extra term", "extra power", "brackets left out")
+_INSERTIONS = (
+    "averaged over the features", "extra factor", "extra term", "extra power", "brackets left out",
+)  # fmt: skip
 
 
 def _weight(edit: Edit) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bn_oracle.conventions import Convention
 
-from bn_diagnosis.recovery.edits import FIXED_EPS, Edit
+from bn_diagnosis.recovery.edits import FIXED_EPS, REST, Edit
 from bn_diagnosis.recovery.forms import LEFT, NAMES, RESULT, Observable, Program, forms
 from bn_diagnosis.recovery.formula import Formula
 from bn_diagnosis.recovery.printing import latex
@@ -44,6 +44,9 @@ WORDS: Mapping[str, str] = {
     "dsqrt": "∂Div/∂√(σ²+ε)",
     "dinverse": "∂Div/∂(1/√(σ²+ε))",
     "dsquares": "∂Div/∂(z−μ)²",
+    "scale": "the folded scale",
+    "offset": "the folded offset",
+    "moment": "the second moment",
     "z": "z",
     "g": "G",
     "gamma": "γ",
@@ -104,6 +107,8 @@ _RULES: Mapping[str, str] = {
     "power of the sum": "{what} takes the power of the sum, not the sum of the powers",
     "taken into the brackets": "a factor in {what} multiplies a term too many",
     "brackets left out": "a factor in {what} multiplies one term of the brackets alone",
+    "absolute value": "{what} takes the absolute value where it should take the square",
+    "averaged over the features": "{what} is averaged over the features, too",
     "extra factor": "{what} has a factor too many",
     "extra term": "{what} has a term too many",
     "extra power": "{what} has a power, or a root, too many",
@@ -191,6 +196,8 @@ def _title(edit: Edit, what: str) -> str:
         return f"{_words(missing[0]) if missing else 'a factor'} is left out of {what}"
     if edit.rule == "another quantity":
         return f"{_stands(new)} in {what} where {_words(old)} should"
+    if edit.rule == "averaged over the features":
+        what = _words(old)
     if edit.rule == "returned instead":
         return f"{what} is {_words(new)}"
     return _RULES[edit.rule].format(what=what)
@@ -227,7 +234,17 @@ def _words(tree: Tree) -> str:
     if isinstance(tree, Number):
         return f"the factor {tree.value}"
     if isinstance(tree, Product):
-        return " times ".join(dict.fromkeys(_words(each) for each in tree.parts))
-    if isinstance(tree, Reduction):
-        return "a sum"
-    return "a bracket"
+        return _words_of_product(tree)
+    return _PARTS.get(tree, "a sum" if isinstance(tree, Reduction) else "a bracket")
+
+
+_PARTS: Mapping[Tree, str] = {REST: "the weight of the batch"}
+
+
+def _words_of_product(tree: Product) -> str:
+    divisors = [each for each in tree.factors if isinstance(each, Power) and each.exponent < 0]
+    factors = [each for each in tree.factors if each not in divisors]
+    said = " times ".join(dict.fromkeys(map(_words, factors or divisors)))
+    if not factors or not divisors:
+        return said
+    return f"{said} over {' and '.join(dict.fromkeys(map(_words, divisors)))}"

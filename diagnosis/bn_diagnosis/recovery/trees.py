@@ -246,20 +246,29 @@ def as_far_as(tree: Tree, path: Path) -> Path:
     return tuple(kept)
 
 
-def replaced(tree: Tree, path: Path, new: Tree) -> Tree:
-    """Return the tree with another part at the end of a path."""
-    if not path:
-        return new
-    first, rest = path[0], path[1:]
-    return tree.with_part(first, replaced(tree.parts[first], rest, new))
+def replaced(tree: Tree, places: Mapping[Path, Tree]) -> Tree:
+    """Return the tree with other parts at the ends of some paths, none of which goes through
+    another's end.
+    """
+    if () in places:
+        return places[()]
+    parts = list(tree.parts)
+    for here in {path[0] for path in places}:
+        within = {path[1:]: new for path, new in places.items() if path[0] == here}
+        parts[here] = replaced(parts[here], within)
+    return _with_parts(tree, parts)
 
 
 def substituted(tree: Tree, meaning: Mapping[str, Tree]) -> Tree:
     """Return the tree with trees in place of the symbols that `meaning` names."""
     if isinstance(tree, Symbol):
         return meaning.get(tree.name, tree)
-    parts = tuple(substituted(part, meaning) for part in tree.parts)
-    if parts == tree.parts:
+    return _with_parts(tree, [substituted(part, meaning) for part in tree.parts])
+
+
+def _with_parts(tree: Tree, parts: Sequence[Tree]) -> Tree:
+    """Return the tree with other parts in the places of its own."""
+    if tuple(parts) == tree.parts:
         return tree
     if isinstance(tree, Sum):
         return add(*parts)

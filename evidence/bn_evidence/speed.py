@@ -117,7 +117,12 @@ def commands() -> Iterator[tuple[str, str]]:
         folder = Path(name)
         shutil.copy(FIXTURES / RIGHT, folder / "mine.py")
         alone = [str(SCRIPT), "check", "mine.py"]
-        everyone = [str(SCRIPT), "grade", *(str(FIXTURES / each) for each in ("correct", "buggy"))]
+        everyone = [
+            str(SCRIPT),
+            "grade",
+            "--allow-unisolated",
+            *(str(FIXTURES / each) for each in ("correct", "buggy")),
+        ]
         count = sum(1 for each in ("correct", "buggy") for _ in (FIXTURES / each).glob("*.py"))
         class_ = f"the README's first command ({count} files)"
         for what, command, turns in (("`check`, right file", alone, 5), (class_, everyone, 2)):

@@ -43,7 +43,7 @@ def courses() -> tuple[Course, ...]:
 
 
 def patient(course: Course) -> Course:
-    limits = Limits(start=120.0, call=20.0, submission=600.0)
+    limits = Limits(start=120.0, call=20.0, submission=600.0, cpu=600.0)
     return course.model_copy(update={"limits": limits})
 
 

@@ -16,6 +16,8 @@ from bn_grading.classroom.plan import Plan
 from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, built_in, find
 from bn_grading.intake.paths import collect, single
+from bn_grading.subject.isolation import Level
+from bn_grading.subject.levels import candidates, chosen, wanted
 
 
 def check(
@@ -24,6 +26,7 @@ def check(
     course: str = "auto",
     seed: int = DEFAULT_SEED,
     examples: int = DEFAULT_EXAMPLES,
+    isolation: str = "auto",
 ) -> SubmissionResult:
     """Check one submission, as `bnoracle check` does.
 
@@ -32,13 +35,16 @@ def check(
         course: a built-in course's name, a .toml file, or `auto`.
         seed: of the cases, 0 to 2³² − 1.
         examples: how many cases are drawn, 11 to 10,000.
+        isolation: how it is kept apart from this machine: `full`, `lockdown`, `none`, or the first
+            of these that there is, `auto`.
 
     Raises:
         PathError: there is no such file or module.
         CourseError: there is no such course, or its file is wrong.
+        NoSuchLevel: this machine does not offer that level of isolation.
         ValueError: `seed` or `examples` is out of range.
     """
-    plan = _plan([], course, seed, examples, 1)
+    plan = _plan([], course, seed, examples, 1, candidates(wanted(isolation)))
     return plan.grade(single(subject))
 
 
@@ -49,20 +55,22 @@ def grade(
     seed: int = DEFAULT_SEED,
     examples: int = DEFAULT_EXAMPLES,
     jobs: int = 1,
+    isolation: str = "auto",
 ) -> Results:
     """Grade a class, as `bnoracle grade` does, and write nothing.
 
     Args:
         paths: files, and folders of submissions.
-        course, seed, examples: see `check`.
+        course, seed, examples, isolation: see `check`; the level is one for all.
         jobs: how many submissions are graded at once, 1 to 1024.
 
     Raises:
         PathError: a path does not exist, or a folder holds no submission.
         CourseError: there is no such course, or its file is wrong.
+        NoSuchLevel: this machine does not offer that level of isolation.
         ValueError: `paths` is no sequence of paths, or a number is out of range.
     """
-    return run(_plan(paths, course, seed, examples, jobs))
+    return run(_plan(paths, course, seed, examples, jobs, (chosen(wanted(isolation)),)))
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
@@ -70,13 +78,20 @@ def _whole(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"{name} is {value!r}, but must be a whole number from {low} to {high}")
 
 
-def _plan(paths: Sequence[str], course: str, seed: int, examples: int, jobs: int) -> Plan:
+def _plan(
+    paths: Sequence[str],
+    course: str,
+    seed: int,
+    examples: int,
+    jobs: int,
+    levels: tuple[Level, ...],
+) -> Plan:
     _whole("seed", seed, 0, 2**32 - 1)
     _whole("examples", examples, 11, 10_000)
     _whole("jobs", jobs, 1, 1024)
     if isinstance(paths, str):
         raise ValueError(f"paths is {paths!r}, but must be a sequence of paths")
-    chosen: Course | None = None if course == "auto" else find(course)
+    on: Course | None = None if course == "auto" else find(course)
     submissions = collect(paths).submissions if paths else ()
     courses = tuple(built_in().values())
-    return Plan(submissions, chosen, courses, CaseBank(seed, examples), jobs)
+    return Plan(submissions, on, courses, CaseBank(seed, examples), jobs, levels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -25,6 +24,9 @@ from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, CourseError, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.intake.submission import PathError
+from bn_grading.subject.isolation import Level
+from bn_grading.subject.levels import NoSuchLevel, candidates, lacking, wanted
+from bn_grading.subject.levels import chosen as chosen_level
 from bn_grading.tape_cache import FOLDER, Cache
 from bn_grading.versions import environment, tool
 
@@ -42,19 +44,16 @@ GRADER_FAILED = 3
 INTERRUPTED = 130
 
 
-class Isolation(StrEnum):
-    """How submissions are kept apart from the machine."""
-
-    AUTO = "auto"
-    FULL = "full"
-    LOCKDOWN = "lockdown"
-    NONE = "none"
-
-
 CourseOption = Annotated[
     str, typer.Option("--course", metavar="NAME|FILE.toml|auto", help="Which course's names.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="For the cases.")]
+IsolationOption = Annotated[
+    str,
+    typer.Option(
+        "--isolation", metavar="auto|full|lockdown|none", help="How submissions are kept apart."
+    ),
+]
 ExamplesOption = Annotated[
     int, typer.Option("--examples", min=11, max=10_000, help="How many cases to draw.")
 ]
@@ -96,17 +95,12 @@ def grade(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")
     ] = Path("bnoracle-report"),
-    isolation: Annotated[
-        Isolation, typer.Option("--isolation", help="How submissions are kept apart.")
-    ] = Isolation.AUTO,
+    isolation: IsolationOption = "auto",
     allow_unisolated: Annotated[
         bool, typer.Option("--allow-unisolated", help="Grade even where nothing keeps them apart.")
     ] = False,
 ) -> None:
     """Grade a class: a row a submission in the terminal, a page each in DIR/index.html."""
-    del allow_unisolated  # the only level there is, and it is allowed
-    if isolation in (Isolation.FULL, Isolation.LOCKDOWN):
-        _stop(f"--isolation {isolation} is not available here; none is (or auto)")
     chosen = _course(course)
     try:
         found = collect(paths)
@@ -116,13 +110,19 @@ def grade(
     if out.exists() and not out.is_dir():
         _stop(f"--out {out} is a file, but must be a folder")
     workers = _jobs(jobs, len(found.submissions))
+    level = _level(isolation, allow_unisolated)
     _warn_of_other_versions(out / "results.json")
     try:
         ledger = Ledger(out, [submission.id for submission in found.submissions])
     except OSError as error:
         _stop(f"--out {out} cannot be written: {error.strerror}")
     plan = Plan(
-        found.submissions, chosen, list(built_in().values()), CaseBank(seed, examples), workers
+        found.submissions,
+        chosen,
+        list(built_in().values()),
+        CaseBank(seed, examples),
+        workers,
+        (level,),
     )
     progress = Progress(
         TextColumn("grading"),
@@ -154,6 +154,21 @@ def grade(
     console.print(f"{index}", markup=False, highlight=False, soft_wrap=True)
     if any(submission.status is Status.UNGRADED for submission in results.submissions):
         raise typer.Exit(GRADER_FAILED)
+
+
+def _level(isolation: str, allow_unisolated: bool) -> Level:
+    """Return how a class is kept apart; that it is not must be allowed in so many words."""
+    try:
+        level = chosen_level(wanted(isolation))
+    except NoSuchLevel as error:
+        _stop(f"--{error}")
+    if level is Level.NONE and not allow_unisolated:
+        _stop(
+            "nothing would keep the submissions apart from this machine, and they can do what you "
+            f"can ({lacking(Level.LOCKDOWN) or 'isolation none was asked for'}); "
+            "--allow-unisolated grades them all the same"
+        )
+    return level
 
 
 _TOLD = 5
@@ -194,6 +209,7 @@ def check(
     course: CourseOption = "auto",
     seed: SeedOption = DEFAULT_SEED,
     examples: ExamplesOption = DEFAULT_EXAMPLES,
+    isolation: IsolationOption = "auto",
 ) -> None:
     """Check one submission: the verdict, the smallest counterexample, the likely cause."""
     chosen = _course(course)
@@ -201,7 +217,13 @@ def check(
         submission = single(path)
     except PathError as error:
         _stop(str(error))
-    plan = Plan([submission], chosen, list(built_in().values()), CaseBank(seed, examples))
+    try:
+        levels = candidates(wanted(isolation))
+    except NoSuchLevel as error:
+        _stop(f"--{error}")
+    plan = Plan(
+        [submission], chosen, list(built_in().values()), CaseBank(seed, examples), levels=levels
+    )
     try:
         result = plan.grade(submission)
     except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from bn_grading.courses.interfaces import FRAMEWORKS
 from bn_grading.courses.matching import Match
 from bn_grading.courses.model import Part
 from bn_grading.part_examination import Followed, PartExamination, PartFindings
+from bn_grading.subject.isolation import Isolation, Level
 from bn_grading.subject.remote import RemoteSubject
 from bn_grading.subject.session import CannotLoad, Session
 from bn_grading.tape_cache import Snapshot
@@ -42,11 +43,18 @@ class CannotExamine(Exception):
 class Examination:
     """One submission in its worker, part by part."""
 
-    def __init__(self, match: Match, bank: CaseBank, work: float | None = None) -> None:
+    def __init__(
+        self,
+        match: Match,
+        bank: CaseBank,
+        work: float | None = None,
+        levels: Sequence[Level] = (Level.NONE,),
+    ) -> None:
         """Prepare; the worker starts with `start`.
 
         `work` is how much is asked, as a multiple of what the default number of cases asks; the
-        bank's unless more is asked than its cases.
+        bank's unless more is asked than its cases. The worker is kept apart at the first of
+        `levels` at which it starts.
 
         Raises:
             CannotExamine: what the course's submissions are written with is not installed.
@@ -60,7 +68,11 @@ class Examination:
         self.match = match
         self._bank = bank
         self._session = Session(
-            load_request(match), match.course.limits, bank.work if work is None else work
+            load_request(match),
+            match.course.limits,
+            bank.work if work is None else work,
+            Isolation(framework=framework, module=match.submission.module),
+            levels,
         )
         self._present: frozenset[str] = frozenset()
         self._cached: Snapshot | None = None
@@ -71,6 +83,7 @@ class Examination:
         Raises:
             CannotLoad: it cannot be loaded, defines nothing that is asked for, or its main layer
                 cannot be made.
+            NotIsolated: the worker cannot be kept apart as it should be.
         """
         try:
             self._present = frozenset(self._session.start(self._load_tapes))
@@ -186,6 +199,11 @@ class Examination:
     def output(self) -> str:
         """The start of what the submission printed."""
         return self._session.output
+
+    @property
+    def level(self) -> Level:
+        """How the worker is kept apart."""
+        return self._session.level
 
     def close(self) -> None:
         """End the worker, and undo what was done to the cache meanwhile."""

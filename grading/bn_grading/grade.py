@@ -14,38 +14,50 @@ from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.old_names import old_names
 from bn_grading.intake.submission import Submission
 from bn_grading.scoring import Score, score
+from bn_grading.subject.isolation import Level, NotIsolated
 from bn_grading.subject.session import CannotLoad
 from bn_grading.versions import basis
 
 
 def grade(
-    submission: Submission, course: Course | None, courses: Sequence[Course], bank: CaseBank
+    submission: Submission,
+    course: Course | None,
+    courses: Sequence[Course],
+    bank: CaseBank,
+    levels: Sequence[Level] = (Level.NONE,),
 ) -> SubmissionResult:
     """Grade one submission; `course` None recognises it among `courses`.
+
+    It is kept apart at the first of `levels` at which its process starts; the record says which.
 
     Whatever the submission does, and whatever the grader itself does wrong, this returns a record.
     """
     started = time.monotonic()
     chosen, output, parts, notes = course, "", tuple[Part, ...](), tuple[str, ...]()
+    level = levels[-1]
     try:
         found = match(submission, course, courses)
         notes = old_names(submission.files[found.file]) if found.file else ()
         chosen, parts = found.course, found.defined
-        with Examination(found, bank) as examination:
-            findings = examination.complete()
+        examination = Examination(found, bank, levels=levels)
+        try:
+            with examination:
+                findings = examination.complete()
+        finally:
+            level = examination.level
         verdict, output = score(chosen, found.parts, findings), examination.output
         seconds = time.monotonic() - started
-        made = basis(chosen, parts, bank)
+        made = basis(chosen, parts, bank, level)
         return _record(submission, chosen, made, verdict, seconds, output, notes)
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:
         output, verdict = error.output, _unusable(error)
-    except CannotExamine as error:
+    except (CannotExamine, NotIsolated) as error:
         return ungraded(submission, chosen, str(error))
     except Exception as error:
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
-    on = None if chosen is None else basis(chosen, parts, bank)
+    on = None if chosen is None else basis(chosen, parts, bank, level)
     return _record(submission, chosen, on, verdict, time.monotonic() - started, output, notes)
 
 

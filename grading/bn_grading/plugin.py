@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="default",
         help="how many cases: quick, default or thorough",
     )
+    group.addoption(
+        "--bn-isolation",
+        choices=["auto", "full", "lockdown", "none"],
+        default="auto",
+        help="how the subject is kept apart from this machine",
+    )
     group.addoption("--bn-seed", type=int, default=0, help="the seed of the cases")
 
 
@@ -64,6 +70,7 @@ def pytest_collection_modifyitems(
             seed=config.getoption("--bn-seed"),
             examples=PROFILES[config.getoption("--bn-profile")],
             search=config.getoption("--bn-profile") == "thorough",
+            isolation=config.getoption("--bn-isolation"),
         )
     except ValueError as error:
         raise pytest.UsageError(f"--bn-subject {subject}: {error}") from error

@@ -21,6 +21,8 @@ from bn_grading.courses.model import Part, built_in, find
 from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.paths import single
 from bn_grading.part_examination import PartExamination
+from bn_grading.subject.isolation import NotIsolated
+from bn_grading.subject.levels import candidates, wanted
 from bn_grading.subject.session import CannotLoad
 
 SEARCH_EXAMPLES = 500
@@ -46,21 +48,29 @@ class Subject:
     """A submission in its worker, with an item for each property of each part."""
 
     def __init__(
-        self, subject: str, course: str, *, seed: int, examples: int, search: bool
+        self,
+        subject: str,
+        course: str,
+        *,
+        seed: int,
+        examples: int,
+        search: bool,
+        isolation: str = "auto",
     ) -> None:
         """Start the subject's worker.
 
         Raises:
-            ValueError: no such subject or course, or the subject cannot be loaded.
+            ValueError: no such subject, course or level of isolation, or it cannot be loaded.
         """
         chosen = None if course == "auto" else find(course)
         found = match(single(subject), chosen, list(built_in().values()))
         bank = CaseBank(seed, examples)
+        levels = candidates(wanted(isolation))
         searched = len(PROPERTIES) * SEARCH_EXAMPLES / DEFAULT_EXAMPLES if search else 0.0
         try:
-            self._examination = Examination(found, bank, bank.work + searched)
+            self._examination = Examination(found, bank, bank.work + searched, levels)
             self._examination.start()
-        except (CannotExamine, CannotLoad) as error:
+        except (CannotExamine, CannotLoad, NotIsolated) as error:
             raise ValueError(str(error)) from error
         self._seed, self._search = seed, search
         self.items = dict(self._named_items())

@@ -12,6 +12,7 @@ from bn_properties.catalogue import PROPERTIES
 from bn_properties.checking import Finding
 from bn_properties.naming import legend, named, named_cause, named_counterexample
 from bn_properties.property import Property
+from bn_properties.protocol import Failure
 from bn_properties.records import Cause, Counterexample, Outcome, PropertyResult, Status
 
 from bn_grading.courses.model import Course, Part
@@ -123,6 +124,7 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
     }
     shown = found.counterexamples.get(prop.id)
     failed = finding.outcome is Outcome.FAIL
+    error = None if finding.failing is None else finding.failing.error
     # What it may refuse, or no case could show, costs nothing.
     earned = float(finding.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE))
     if failed:
@@ -140,6 +142,7 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         only=KNOWN[finding.only].words if failed and finding.only else "",
         examples=finding.examples,
         message=named(finding.message, found.names),
+        failure=None if error is None else error.failure,
         blocked_by=found.prefix + root if root else None,
         error_over_bound=finding.worst,
         case_errors=packed(errors, len(found.cases)) if errors else "",
@@ -165,6 +168,7 @@ def _row(
     *,
     status: Outcome,
     message: str,
+    failure: Failure | None = None,
     earned: float = 0.0,
     charged: bool = False,
     charged_to: str | None = None,
@@ -193,6 +197,7 @@ def _row(
         max_points=most,
         examples=examples,
         message=message,
+        failure=failure,
         blocked_by=blocked_by,
         error_over_bound=error_over_bound,
         case_errors=case_errors,

@@ -12,9 +12,7 @@ from bn_properties.records import Basis, Environment, Tool
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.interfaces import FRAMEWORKS
 from bn_grading.courses.model import Course, Part
-
-ISOLATION = "none"
-"""How submissions are kept apart from the machine."""
+from bn_grading.subject.isolation import Level
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +40,7 @@ def tool() -> Tool:
     return Tool(version=version("bnoracle"))
 
 
-def basis(course: Course, parts: Sequence[Part], bank: CaseBank) -> Basis:
+def basis(course: Course, parts: Sequence[Part], bank: CaseBank, level: Level) -> Basis:
     """Return everything that a verdict on these parts rests on."""
     framework = course.framework
     name, package = (FRAMEWORKS[framework], framework) if framework else ("NumPy", "numpy")
@@ -50,7 +48,7 @@ def basis(course: Course, parts: Sequence[Part], bank: CaseBank) -> Basis:
         tool=tool().version,
         environment=environment(),
         runtime=f"{name} {_installed(package)}",
-        isolation=ISOLATION,
+        isolation=level.value,
         seed=bank.seed,
         examples=bank.examples,
         cases_sha256=bank.sha256({part.spatial_axes for part in parts}),

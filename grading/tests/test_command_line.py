@@ -18,12 +18,15 @@ import jsonschema
 import numpy as np
 import pytest
 from bn_grading.courses.model import built_in
+from bn_grading.subject.levels import chosen
 from bn_properties.case_errors import unpacked
 from bn_reports.formats.results_json import read_results
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
 GOOD = "correct/cmu_handout.py"
 BAD = "buggy/cmu_root_plus_eps.py"
+UNISOLATED = "--allow-unisolated"
+"""Where nothing can keep submissions apart, these tests are run all the same."""
 
 
 def run(*arguments: object, cwd: Path, columns: int = 120) -> subprocess.CompletedProcess[str]:
@@ -41,7 +44,7 @@ def run(*arguments: object, cwd: Path, columns: int = 120) -> subprocess.Complet
 def test_grade_writes_the_table_the_pages_and_the_records(
     tmp_path: Path, fixtures_folder: Path
 ) -> None:
-    done = run("grade", fixtures_folder / GOOD, fixtures_folder / BAD, cwd=tmp_path)
+    done = run("grade", fixtures_folder / GOOD, fixtures_folder / BAD, UNISOLATED, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.index("cmu_root_plus_eps") < done.stdout.index("cmu_handout")
     report = tmp_path / "bnoracle-report"
@@ -53,12 +56,13 @@ def test_grade_writes_the_table_the_pages_and_the_records(
         (submission.id, submission.status) for submission in results.submissions
     ]
     right, wrong = results.submissions
-    assert (0, 100, "none") == (results.seed, results.examples, results.isolation)
+    level = chosen("auto").value
+    assert (0, 100, level) == (results.seed, results.examples, results.isolation)
     course = built_in()["cmu-hw1p1"]
     for each in (right, wrong):
         assert each.basis is not None
         assert each.basis.environment == results.environment
-        assert (course.sha256, "none") == (each.basis.course_sha256, each.basis.isolation)
+        assert (course.sha256, level) == (each.basis.course_sha256, each.basis.isolation)
         assert each.basis.runtime == f"NumPy {np.__version__}"
     (cause,) = wrong.causes
     assert cause.points == wrong.max_score - wrong.score > 0
@@ -96,13 +100,13 @@ def test_the_cache_is_shown_and_cleared(
 
 
 def test_results_of_other_versions_are_warned_of(tmp_path: Path, fixtures_folder: Path) -> None:
-    first = run("grade", fixtures_folder / GOOD, "--examples", 11, cwd=tmp_path)
+    first = run("grade", fixtures_folder / GOOD, "--examples", 11, UNISOLATED, cwd=tmp_path)
     assert "" == first.stderr
     path = tmp_path / "bnoracle-report" / "results.json"
     content = json.loads(path.read_text("utf-8"))
     content["environment"]["numpy"] = "1.0"
     path.write_text(json.dumps(content), "utf-8")
-    second = run("grade", fixtures_folder / GOOD, "--examples", 11, cwd=tmp_path)
+    second = run("grade", fixtures_folder / GOOD, "--examples", 11, UNISOLATED, cwd=tmp_path)
     assert 0 == second.returncode
     assert "made with numpy 1.0" in second.stderr
 
@@ -166,8 +170,15 @@ def test_a_torch_module_without_torch_is_not_graded_and_says_so(
         (["grade", "one.py", "--seed", "-1"], "--seed"),
         (["grade", "one.py", "--jobs", "many"], "--jobs is 'many'"),
         (["grade", "one.py", "--out", "one.py"], "--out one.py is a file"),
-        (["grade", "one.py", "--isolation", "full"], "--isolation full is not available"),
-        (["grade", "one.py", "--isolation", "most"], "--isolation"),
+        (["grade", "one.py", "--isolation", "none"], "--allow-unisolated grades them all the same"),
+        (
+            ["grade", "one.py", "--isolation", "most"],
+            "--isolation is 'most', but must be auto",
+        ),
+        (
+            ["check", "one.py", "--isolation", "most"],
+            "--isolation is 'most', but must be auto",
+        ),
         (["nothing"], "nothing"),
         (["check", "one.py", "--no-such"], "--no-such"),
     ],
@@ -193,7 +204,7 @@ def test_the_class_survives_a_submission_that_exits_hangs_or_floods(tmp_path: Pa
     (work / "dies.py").write_text("import os\n" + base.format("os._exit(0)"))
     (work / "hangs.py").write_text(base.format("\n        while True: pass"))
     (work / "floods.py").write_text(base.format("print('x' * 5_000_000)"))
-    done = run("grade", "work", "--examples", 11, cwd=tmp_path)
+    done = run("grade", "work", "--examples", 11, UNISOLATED, cwd=tmp_path)
     assert 0 == done.returncode, done.stderr
     results = read_results(tmp_path / "bnoracle-report" / "results.json")
     said = {submission.id: submission for submission in results.submissions}
@@ -212,7 +223,7 @@ def test_ctrl_c_keeps_what_was_graded(tmp_path: Path, fixtures_folder: Path) -> 
     # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [str(SCRIPT), "grade", "work", "--jobs", "1"],
+        [str(SCRIPT), "grade", "work", "--jobs", "1", UNISOLATED],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -284,6 +284,21 @@ infer_mode = "test"
 """
 
 
+def test_a_courses_limits_are_what_its_file_says() -> None:
+    said = "[limits]\nstart = 5\ncall = 0.5\nsubmission = 20\ncpu = 3\nmemory = 512\noutput = 64\n"
+    limits = parse(COURSE.replace("[points]", f"{said}[points]"), "made.toml").limits
+    assert (5.0, 0.5, 20.0, 3.0, 512, 64) == (
+        limits.start,
+        limits.call,
+        limits.submission,
+        limits.processor,
+        limits.memory,
+        limits.output,
+    )
+    assert 30.0 == CMU.limits.processor
+    assert 90.0 == TORCH.limits.processor
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "reason"),
     [
@@ -310,6 +325,20 @@ infer_mode = "test"
         ('["more_forward"]', '["Norm"]', "'layer' and 'more' both go by Norm"),
         ("title", "titel", "title: Field required"),
         ("[points]", "[points", "is not TOML"),
+        ("[points]", "[limits]\ncall = 0\n[points]", "limits.call: Input should be greater than 0"),
+        ("[points]", "[limits]\nstart = inf\n[points]", "limits.start: Input should be a finite"),
+        ("[points]", "[limits]\nsubmission = nan\n[points]", "limits.submission: Input should be"),
+        ("[points]", "[limits]\ncpu = -3\n[points]", "limits.cpu: Input should be greater than 0"),
+        ("[points]", "[limits]\ncpu = 1e9\n[points]", "limits.cpu: Input should be less than"),
+        ("[points]", "[limits]\nmemory = 8\n[points]", "limits.memory: Input should be greater"),
+        ("[points]", "[limits]\nmemory = 9e18\n[points]", "limits.memory: Input should be less"),
+        ("[points]", "[limits]\noutput = 0\n[points]", "limits.output: Input should be greater"),
+        (
+            "[points]",
+            '[limits]\noutput = "all"\n[points]',
+            "limits.output: Input should be a",
+        ),
+        ("[points]", "[limits]\nprocesses = 3\n[points]", "limits.processes: Extra inputs are not"),
     ],
 )
 def test_a_course_that_is_wrong_is_refused_in_one_line(was: str, becomes: str, reason: str) -> None:

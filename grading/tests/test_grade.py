@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from bn_grading.courses.model import CourseError, built_in
 from bn_grading.examination import CannotExamine
 from bn_grading.grade import grade
 from bn_grading.intake.submission import PathError, Submission
+from bn_grading.subject.isolation import Level
 from bn_grading.subject.session import CannotLoad
 from bn_properties.records import Status, SubmissionResult
 
@@ -27,8 +28,8 @@ def graded(source: str = "class BatchNorm1d: pass\n") -> SubmissionResult:
     return grade(submission, None, list(COURSES.values()), CaseBank(0, 11))
 
 
-def raising(error: Exception) -> Callable[[Match, CaseBank], object]:
-    def examine(match: Match, bank: CaseBank) -> object:
+def raising(error: Exception) -> Callable[..., object]:
+    def examine(match: Match, bank: CaseBank, levels: Sequence[Level]) -> object:
         raise error
 
     return examine
@@ -77,7 +78,7 @@ def test_what_belongs_to_no_course_is_unusable_and_is_worth_nothing() -> None:
 
 
 def test_an_interrupt_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def examine(match: Match, bank: CaseBank) -> object:
+    def examine(match: Match, bank: CaseBank, levels: Sequence[Level]) -> object:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(EXAMINATION, examine)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from bn_worker import wire
+from bn_properties.protocol import Quantity
+from bn_worker import messages, wire
 from bn_worker.messages import Problem, Reply, Request
 from bn_worker.wire import WireError
 
@@ -123,3 +124,51 @@ def test_a_request_reads_back_as_it_was_written() -> None:
 
 def test_an_option_does_not_take_the_operations_place() -> None:
     assert "train" == Request("train", {"op": "infer"}).message()[0]["op"]
+
+
+def test_a_reply_gives_what_calls_give_and_nothing_else() -> None:
+    assert frozenset(get_args(Quantity)) == messages.QUANTITIES
+    array = np.zeros(2)
+    for header, arrays, call in (
+        ({}, {"loot": array}, "train"),
+        ({"problems": {"loot": ["raised", "no"]}}, {}, "train"),
+        ({}, {"out": array, "0:1:2:x": array}, "scenario"),
+        ({}, {"out": array}, "load"),
+        ({}, {"out": array}, "lock"),
+    ):
+        with pytest.raises(WireError, match="which nobody asks for"):
+            Reply.read((dict(header), dict(arrays)), call)
+    assert {"out"} == Reply.read(({}, {"out": array}), "train").arrays.keys()
+    assert {"0:1:2:x"} == Reply.read(({}, {"0:1:2:x": array}), "traced").arrays.keys()
+
+
+def test_each_call_has_fields_of_its_own() -> None:
+    for header, call in (
+        ({"present": ["layer"]}, "load"),
+        ({"in_force": ["limits"]}, "lock"),
+        ({"edited": ["gamma"], "problems": {"dz": ["raised", "no"]}}, "train"),
+    ):
+        message: wire.Message = (header, {})
+        Reply.read(message, call)
+        for other in {"load", "lock", "train"} - {call}:
+            with pytest.raises(WireError, match="unknown field"):
+                Reply.read(message, other)
+        assert Problem("raised", "no") == Reply.read(({"error": ["raised", "no"]}, {}), call).error
+
+
+def test_what_a_report_or_a_terminal_could_not_take_is_told() -> None:
+    text = "it's é – 漢\u3000字\n\t\x1b[31m \ud800 \0 \u202e"
+    found = sent({"error": ["raised", text]}).error
+    assert found is not None
+    assert "it's é – 漢\u3000字\n\t\\x1b[31m \\ud800 \\x00 \\u202e" == found.message
+    found.message.encode()
+
+
+def test_a_long_message_is_cut_by_who_sends_it_and_refused_by_who_gets_it() -> None:
+    reply = Reply(error=Problem("raised", "x" * 10_000))
+    (message,) = wire.read(io.BytesIO(wire.encode(reply.message())))
+    read = Reply.read(message).error
+    assert read is not None
+    assert "x" * 4000 == read.message
+    with pytest.raises(WireError, match="a text of 4001 characters"):
+        sent({"error": ["raised", "x" * 4001]})

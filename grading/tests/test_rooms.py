@@ -120,4 +120,4 @@ def test_the_worker_does_what_the_grader_knows_to_ask() -> None:
     assert set(Call.__subclasses__()) == {type(call) for call in asked}
     scenario = Scenario(Setup(1), asked)
     names = {each.name for operations in scenario.operations for each in operations}
-    assert {"load", "construct", "trace", "traced", *names} == Worker().operations
+    assert {"lock", "load", "construct", "trace", "traced", *names} == Worker().operations

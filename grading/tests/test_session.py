@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from bn_grading.courses.model import Limits
+from bn_grading.subject.isolation import Isolation
 from bn_grading.subject.session import MAX_RESTARTS, SEARCHED, CannotLoad, Refused, Script, Session
 from bn_grading.subject.transport import room_for
 from bn_properties.protocol import SubjectError
@@ -26,6 +27,7 @@ class Process:
 
     answers: list[Reply | SubjectError | wire.Frame]
     seconds: float = 0.0
+    computed: float | None = 4.0
     asked: list[tuple[str, float]] = field(default_factory=list)
     """The name of each call, and the time that it was given."""
     sent: list[bytes] = field(default_factory=list)
@@ -41,20 +43,24 @@ class World:
         self.now = 0.0
         self.coming: list[Process] = []
         self.started: list[Process] = []
+        self.isolated: list[Isolation] = []
         monkeypatch.setattr("bn_grading.subject.session.Transport", self._start)
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr("bn_grading.subject.session.time", clock)
 
-    def _start(self) -> Pretended:
+    def _start(self, isolation: Isolation) -> Pretended:
+        self.isolated.append(isolation)
         self.started.append(self.coming.pop(0))
         return Pretended(self, self.started[-1])
 
-    def session(self, *processes: Process, limits: Limits | None = None, **work: float) -> Session:
+    def session(
+        self, *processes: Process, limits: Limits | None = None, work: float = 1.0
+    ) -> Session:
         """Return a session whose first process is loaded."""
         for process in processes:
             process.answers.insert(0, LOADED)
         self.coming = list(processes)
-        session = Session(Request("load"), limits or Limits(), **work)
+        session = Session(Request("load"), limits or Limits(), work)
         session.start()
         return session
 
@@ -66,6 +72,9 @@ class Pretended:
         self.dead: SubjectError | None = None
         self.output = f"output {len(world.started)}"
         self._world, self._process = world, process
+
+    def ready(self, seconds: float) -> None:
+        assert not self._process.sent, "it is sent nothing before it has locked itself in"
 
     def send(self, frames: bytes) -> None:
         assert self.dead is None
@@ -94,6 +103,10 @@ class Pretended:
         found = self._next(call, seconds)
         assert isinstance(found, tuple)
         return found
+
+    @property
+    def computed(self) -> float | None:
+        return self._process.computed
 
     def close(self) -> None:
         self._process.closed = True
@@ -450,6 +463,65 @@ def test_more_work_gets_more_time_and_less_gets_no_less(
     for _ in range(4):
         _, found = session.play(Played())
     assert f"the submission takes longer than {allowed} in all" == texts(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("computed", "told"),
+    [(0.5, ", most of which it sleeps or waits"), (3.0, ""), (None, "")],
+)
+def test_who_slept_the_time_away_is_told_so(
+    world: World, computed: float | None, told: str
+) -> None:
+    process = Process([DONE] * 30, seconds=1.25, computed=computed)
+    session = world.session(process, limits=SHORT)
+    session.play(Played())
+    session.play(Played())
+    session.close()
+    text = f"the submission takes longer than 5 s in all{told}"
+    assert [text] == texts(session.play(Played())[1])
+
+
+def test_what_all_processes_have_computed_counts(world: World) -> None:
+    first = Process([DONE, DONE, TIMEOUT], seconds=1.0, computed=1.0)
+    second = Process([DONE] * 30, seconds=1.0, computed=0.5)
+    session = world.session(first, second, limits=SHORT)
+    session.play(Played())
+    assert "the submission takes longer than 5 s in all" == texts(session.play(Played())[1])[-1]
+
+
+def test_when_its_processor_time_is_up_nothing_more_is_asked(world: World) -> None:
+    up = SubjectError("unfinished", "the submission takes more than 30 s of processor time in all")
+    process = Process([DONE, up])
+    session = world.session(process)
+    assert ["reply", up.message, up.message] == texts(session.play(Played())[1])
+    assert process.closed
+    assert not session.streams
+    assert [up.message] == texts(session.play(Played())[1])
+    assert 1 == len(world.started)
+
+
+def test_a_stream_ends_with_the_processor_time(world: World) -> None:
+    up = SubjectError("unfinished", "the submission takes more than 30 s of processor time in all")
+    session = world.session(Process([FRAME, up]))
+    assert 1 == len(list(session.stream([b"1"] * 9)))
+    assert not session.learns
+    assert [up.message] == texts(session.play(Played())[1])
+
+
+def test_a_worker_is_limited_as_the_course_says(world: World) -> None:
+    limits = Limits(start=3.0, submission=20.0, memory=512, output=64)
+    world.session(Process([]), limits=limits, work=2.0)
+    (isolation,) = world.isolated
+    assert (3.0, 20.0, 512, 64) == (
+        isolation.start,
+        isolation.seconds,
+        isolation.memory,
+        isolation.output,
+    )
+    world.session(Process([]), limits=Limits(cpu=7.0), work=0.1)
+    assert 7.0 == world.isolated[-1].seconds
+    world.session(Process([]))
+    assert (30.0, None) == (world.isolated[-1].seconds, world.isolated[-1].memory)
 
 
 def test_closing_a_session_ends_its_process_and_keeps_its_first_output(world: World) -> None:

@@ -80,7 +80,12 @@ def test_a_definition_under_a_condition_is_found() -> None:
     ("content", "reason"),
     [
         (b"x = '\xff'\n", "not text in UTF-8"),
+        (b"# coding: undefined\nx = 1\n", "not text in UTF-8"),
+        (b"# coding: unicode_escape\nx = '\\ud800'\n", "not text in UTF-8"),
+        (b"# coding: U7\nx = 1\n", "not text in UTF-8"),
+        (b"# coding: nobodys\nx = 1\n", "not text in UTF-8"),
         (b"x = " + b"-" * 100_000 + b"1\nclass BatchNorm1d: pass\n", ""),
+        (b"class BatchNorm1d(a" + b".b" * 600 + b"): pass\n", "NameError"),
         (b"class BatchNorm1d:\0 pass\n", "cannot be parsed"),
         (b"#" * ((1 << 20) + 1), "larger than"),
     ],

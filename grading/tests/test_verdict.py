@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from bn_grading.scoring import score, status, summary
 from bn_properties.cases.case import Case
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Failing, Finding
-from bn_properties.protocol import Failure, SubjectError
+from bn_properties.protocol import UNANSWERED, Failure, SubjectError
 from bn_properties.records import Cause, Outcome, Status
 
 COURSE = built_in()["cs231n"]
@@ -100,6 +101,7 @@ def cause(fault: str, title: str) -> Cause:
         ([wrong(STABLE)], Status.UNSTABLE),
         ([raising(STABLE)], Status.INCORRECT),
         ([finding(STABLE, Outcome.FAIL, failure="timeout")], Status.INCORRECT),
+        ([finding(STABLE, Outcome.FAIL, failure="slept")], Status.INCORRECT),
         ([absent(DZ)], Status.INCOMPLETE),
         ([late(DZ)], Status.INCOMPLETE),
         ([finding(DZ, Outcome.NOT_RUN)], Status.INCOMPLETE),
@@ -196,6 +198,16 @@ def test_the_grader_failed() -> None:
 
 def test_an_exception_is_told_as_it_is() -> None:
     assert "Train raises." == said(found(raising(AGREES), causes=[cause("f", "γ is left out")]))
+
+
+@pytest.mark.parametrize("failure", get_args(Failure))
+def test_a_record_says_how_a_call_failed(failure: Failure) -> None:
+    outcome = Outcome.NOT_RUN if failure in UNANSWERED else Outcome.FAIL
+    others = finding(DZ, outcome, failure=failure), wrong(AGREES)
+    rows = {each.id: each for each in score(COURSE, COURSE.parts, [found(*others)]).properties}
+    assert failure == rows[DZ].failure
+    assert rows[AGREES].failure is None, "a number is wrong"
+    assert rows[SHIFT].failure is None
 
 
 def test_a_loss_of_accuracy_is_told_as_that() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -172,6 +173,24 @@ def test_what_a_call_does_wrong_is_the_submissions_own(
     assert Outcome.ERROR not in {p.status for p in result.properties}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how long a process has computed")
+def test_what_went_wrong_is_told_apart(tmp_path: Path) -> None:
+    """A wrong number, an exception, too much memory, a sleep, a slow call, a crash, an end."""
+    for spoiled, failure, words in (
+        (written(out="self.u"), None, "should be"),
+        (written(backward="raise KeyError"), "raised", "KeyError"),
+        (written(backward="np.ones(10**12)"), "raised", "MemoryError"),
+        (written(backward="import time; time.sleep(60)"), "slept", "in which it sleeps or waits"),
+        (written(backward="\n        while True: pass"), "timeout", "in which it computes"),
+        (written(backward="import os; os.abort()"), "died", "crashes its process (SIGABRT)"),
+        (written(backward="import os; os._exit(3)"), "died", "ends its process (exit status 3)"),
+    ):
+        result = judged(tmp_path, spoiled)
+        assert Status.INCORRECT == result.status
+        failing = [each for each in result.properties if each.status is Outcome.FAIL]
+        assert any(failure == each.failure and words in each.message for each in failing), words
+
+
 def test_imports_that_are_not_there_get_stand_ins(tmp_path: Path) -> None:
     text = (
         "from cs231n.layers import *\nfrom .utils import thing\nimport matplotlib.pyplot as plt\n"
@@ -219,7 +238,7 @@ def test_the_limit_on_all_calls_grows_with_what_is_asked_and_counts_the_submissi
     path.write_text(written(forward="import time; time.sleep(0.05)"))
     slow = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))
     assert Status.INCOMPLETE == slow.status, "nothing that it showed is wrong"
-    assert "Not finished: the submission takes longer than 5 s in all." in slow.summary
+    assert "Not finished: the submission takes longer than 5 s in all" in slow.summary
     assert Outcome.FAIL not in {each.status for each in slow.properties}
     path.write_text(written(forward="import time; time.sleep(0.05)", out="self.u"))
     wrong = grade(single(str(path)), hurried, [hurried], CaseBank(0, 250))

@@ -112,7 +112,8 @@ def forward(
             x[...] = given["x"]
         for _ in range(int(options.get("times", 1))):
             out = getattr(layer, name)(x)
-        if options.get("overwritten") and isinstance(out, np.ndarray):
+        may_write = isinstance(out, np.ndarray) and out.flags.writeable
+        if options.get("overwritten") and may_write:
             out, returned = out.copy(), out
             returned[...] = 0
         try:

@@ -114,7 +114,7 @@ class Finding:
 _OFTEN = 2
 """A property that is put to every case, or to every second one, is put to the pinned cases too."""
 
-_STOPPING = ("timeout", "died", "not_implemented")
+_STOPPING = ("timeout", "slept", "died", "not_implemented")
 
 
 def try_case(

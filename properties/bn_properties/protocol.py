@@ -98,9 +98,11 @@ CAPABILITIES: dict[Capability, str] = {
 """How each is called in messages."""
 
 
-Failure = Literal["not_implemented", "unfinished", "raised", "unusable_result", "timeout", "died"]
+Failure = Literal[
+    "not_implemented", "unfinished", "raised", "unusable_result", "timeout", "slept", "died"
+]
 """Of what kind a failure is. The first two are no mistake: there is nothing that could be wrong, or
-the time for all calls together is up."""
+the time for all calls together is up. What has `slept` took too long, and did not compute."""
 
 
 UNANSWERED: frozenset[Failure] = frozenset({"not_implemented", "unfinished"})

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from bn_properties.case_errors import unpacked
+from bn_properties.protocol import Failure
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -257,6 +258,8 @@ class PropertyResult(Record):
     cause: str | None = None
     """The mistake that explains the failure, where one alone explains all that was seen of the
     part."""
+    failure: Failure | None = None
+    """How a call failed, where one did; None: nothing fails, or a number is wrong."""
     only: Text = ""
     """Where alone it fails, if that can be told: `batches of one`."""
     penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

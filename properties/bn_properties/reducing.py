@@ -65,7 +65,7 @@ def minimise(failing: Failing, prop: Property, transcript: Transcript) -> Failin
     A time-out or a death is left as it is: replaying it hundreds of times would help nobody.
     """
     kind = failing.error.failure if failing.error else None
-    if kind in ("timeout", "died", "unfinished"):
+    if kind in ("timeout", "slept", "died", "unfinished"):
         return failing
     # What is tried on the way is not kept: a reduction asks hundreds of questions once.
     trials = Transcript(transcript.subject)

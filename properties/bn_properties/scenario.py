@@ -195,7 +195,7 @@ def is_large(scenario: Scenario) -> bool:
 
 def ran_out(error: SubjectError) -> bool:
     """Whether a call took too long, or too much memory."""
-    return error.failure in ("timeout", "died") or (
+    return error.failure in ("timeout", "slept", "died") or (
         error.failure == "raised" and "MemoryError" in error.message
     )
 

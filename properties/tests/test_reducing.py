@@ -227,7 +227,7 @@ def test_a_wrong_number_is_brought_down_and_the_transcript_is_left_as_it_was() -
     assert [] == seen.observed
 
 
-@pytest.mark.parametrize("failure", ["timeout", "died", "unfinished"])
+@pytest.mark.parametrize("failure", ["timeout", "slept", "died", "unfinished"])
 def test_what_hung_or_died_is_not_asked_again(failure: Failure) -> None:
     def judged(case: Case, ask: Ask) -> Iterator[Check]:
         raise AssertionError("it is asked")

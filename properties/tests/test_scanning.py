@@ -246,7 +246,7 @@ def test_an_exception_is_a_failure_and_more_cases_are_asked(failure: Failure) ->
     assert f"case 0: {failure}" == found.message
 
 
-@pytest.mark.parametrize("failure", ["timeout", "died"])
+@pytest.mark.parametrize("failure", ["timeout", "slept", "died"])
 def test_a_time_out_or_a_death_ends_the_scan_and_is_the_failure(failure: Failure) -> None:
     found = scanned({0: 4.0, 1: failure, 2: 9.0})
     assert Outcome.FAIL == found.outcome

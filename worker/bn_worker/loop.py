@@ -8,8 +8,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
 
 import contextlib
 import importlib
-import sys
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -17,19 +15,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bn_worker import loading, runtimes, wire
+from bn_worker import loading, packages, runtimes, wire
 from bn_worker.layouts import laid
+from bn_worker.lockdown import lock
 from bn_worker.messages import Edit, Failure, Problem, Reply, Request, called
+from bn_worker.replies import Replies
 from bn_worker.results import Absent, UnusableResult, plain
 from bn_worker.runtimes.base import Adapter, Spec
 from bn_worker.tracing import Tracer
 
 GRADIENTS = ("dz", "dgamma", "dbeta")
 STATISTICS = ("running_mean", "running_var")
-
-HELD_BYTES = 1 << 18
-HELD_SECONDS = 0.02
-"""How much of a tape's replies may wait, and for how long."""
 
 
 class Worker:
@@ -54,6 +50,7 @@ class Worker:
         self._lent: list[tuple[NDArray[Any], bytes]] = []
         """The arrays that the layer was given, and what was in them."""
         self._operations: dict[str, Callable[[Request], Reply]] = {
+            "lock": self._lock,
             "load": self._load,
             "construct": self._construct,
             "train": self._forward,
@@ -102,10 +99,18 @@ class Worker:
             text = f"{call} raises: {loading.explain(error, self._filename)}"
         return Reply(error=Problem(failure, text))
 
+    def _lock(self, request: Request) -> Reply:
+        """Import what will be needed, and then give up everything but computing."""
+        options = request.options
+        runtimes.prepare(options["kinds"])
+        packages.keep(options["packages"], options["folders"])
+        packages.name_temporary_folder()
+        return Reply(in_force=lock(options["level"], options["readable"], options["bounds"]))
+
     def _load(self, request: Request) -> Reply:
         options = request.options
         self._filename, self._parts = options["filename"], options["parts"]
-        runtimes.prepare(self._parts.values())
+        runtimes.prepare(spec["kind"] for spec in self._parts.values())
         if options["module"]:
             try:
                 self._names = vars(importlib.import_module(options["module"]))
@@ -324,40 +329,6 @@ def _unlike(setup: dict[str, Any]) -> dict[str, Any]:
     return other
 
 
-class Replies:
-    """What goes back to the grader: each reply at once, or, of a tape, several together.
-
-    The grader says beforehand how many scenarios of a tape it sends one after the other. Their
-    replies may wait for one another, but not long, and never when it waits for the last one.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        """Write to `stream`."""
-        self._stream = stream
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._may_wait = 0
-        self._written = time.monotonic()
-
-    def expect(self, scenarios: int) -> None:
-        """Expect so many further scenarios: but for the last, replies may wait."""
-        self._may_wait = scenarios
-
-    def write(self, frame: bytes) -> None:
-        """Write a reply, or let it wait for the next one."""
-        self._waiting.append(frame)
-        self._size += len(frame)
-        self._may_wait -= 1
-        now = time.monotonic()
-        if self._may_wait <= 0 or self._size >= HELD_BYTES or now - self._written >= HELD_SECONDS:
-            # What was printed goes first: the grader may end this process when it has the reply.
-            with contextlib.suppress(Exception):  # the submission may have put anything there
-                sys.stdout.flush()
-            self._stream.write(b"".join(self._waiting))
-            self._stream.flush()
-            self._waiting, self._size, self._written = [], 0, now
-
-
 def main() -> None:
     """Serve frames from standard input to standard output until the input ends."""
     # The protocol moves away from 0 and 1, so that prints cannot disturb it and reads get nothing.
@@ -367,6 +338,7 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
+    packages.supply_exit()
     worker = Worker()
     while True:
         try:

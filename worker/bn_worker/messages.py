@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
+from unicodedata import category
 
 from numpy.typing import NDArray
 
@@ -24,6 +25,24 @@ Edit = Literal["gamma", "beta", "given", "earlier"]
 def called(op: str) -> str:
     """Return how an operation is called in messages."""
     return {"infer_backward": "backward in inference mode"}.get(op, op.replace("_", " "))
+
+
+STEPS = ("limits", "privileges", "landlock", "seccomp", "selftest")
+"""What a worker does to lock itself in where a platform has it all, in this order."""
+
+_OF_BATCHES = ("out", "dz", "dgamma", "dbeta")
+QUANTITIES = frozenset(
+    (*_OF_BATCHES, "running_mean", "running_var", "population_mean", "population_var")
+)
+"""What a call may give, or say that it is missing."""
+_ANYTHING = "traced"
+"""The call whose reply names its arrays as it likes."""
+_FIELDS = {"lock": frozenset({"in_force"}), "load": frozenset({"present"})}
+_OF_A_RESULT = frozenset({"problems", "edited"})
+"""What a reply may hold beside its arrays or its error: to these calls, and to all others."""
+_ALL = _OF_A_RESULT.union(*_FIELDS.values())
+_MOST_TEXT = 4000
+"""Characters: a message is cut before it is as long."""
 
 
 class Problem(NamedTuple):
@@ -65,26 +84,31 @@ class Reply:
     """Why the whole operation failed."""
     present: tuple[str, ...] = ()
     """After loading: the ids of the parts that the submission defines."""
+    in_force: tuple[str, ...] = ()
+    """After locking: what now keeps the submission apart from the machine."""
 
     def message(self) -> Message:
         """Return it as a message; what is empty is left out."""
         fields: dict[str, Any] = {
-            "problems": dict(self.problems),
+            "problems": {name: _cut(each) for name, each in self.problems.items()},
             "edited": self.edited,
-            "error": self.error,
+            "error": None if self.error is None else _cut(self.error),
             "present": self.present,
+            "in_force": self.in_force,
         }
         return {name: value for name, value in fields.items() if value}, dict(self.arrays)
 
     @classmethod
-    def read(cls, message: Message) -> Reply:
-        """Read what a worker has sent.
+    def read(cls, message: Message, call: str | None = None) -> Reply:
+        """Read what a worker has sent: in reply to a call, as `called` calls it, or to any.
 
         Raises:
-            WireError: a field is unknown, or not what it should be.
+            WireError: a field is unknown, is none of a reply to that call, or not what it should
+                be.
         """
         header, arrays = message
-        unknown = header.keys() - {"problems", "edited", "error", "present"}
+        allowed = _ALL if call is None else _FIELDS.get(call, _OF_A_RESULT)
+        unknown = header.keys() - allowed - {"error"}
         if unknown:
             raise WireError(f"a reply has the unknown field {min(unknown)!r:.100}")
         problems = header.get("problems", {})
@@ -92,16 +116,25 @@ class Reply:
             raise WireError("a reply's problems are no object")
         if problems.keys() & arrays.keys():
             raise WireError("a reply has a quantity, and says that it is missing")
+        given = QUANTITIES if call not in _FIELDS else frozenset[str]()
+        odd = {*arrays, *problems} - given if call not in (None, _ANYTHING) else None
+        if odd:
+            raise WireError(f"a reply gives {min(odd)!r:.100}, which nobody asks for")
         error = header.get("error")
         if error is not None and arrays:
             raise WireError("a reply has an error, and arrays")
         return cls(
             arrays,
-            {name: _problem(problem) for name, problem in problems.items()},
+            {_text(name): _problem(problem) for name, problem in problems.items()},
             tuple(_one_of(name, get_args(Edit)) for name in _list(header, "edited")),
             None if error is None else _problem(error),
             tuple(_text(part) for part in _list(header, "present")),
+            tuple(_text(step) for step in _list(header, "in_force")),
         )
+
+
+def _cut(problem: Problem) -> Problem:
+    return Problem(problem.failure, problem.message[:_MOST_TEXT])
 
 
 def _list(header: Mapping[str, Any], name: str) -> list[Any]:
@@ -114,7 +147,16 @@ def _list(header: Mapping[str, Any], name: str) -> list[Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise WireError(f"a reply holds {value!r:.100} where text belongs")
-    return value
+    if len(value) > _MOST_TEXT:
+        raise WireError(f"a reply holds a text of {len(value)} characters")
+    if value.isprintable():
+        return value
+    # Reports are written in UTF-8 and to terminals: what is neither text nor a line's end is told.
+    return "".join(_told(each) if category(each)[0] == "C" else each for each in value)
+
+
+def _told(character: str) -> str:
+    return character if character in "\n\t" else ascii(character)[1:-1]
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:

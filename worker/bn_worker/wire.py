@@ -23,12 +23,28 @@ _NAMES = (
 _DTYPES = {np.dtype(name).str: np.dtype(name) for name in _NAMES}
 MAX_HEADER = 1 << 24
 """Bytes: a header carries a submission's source at most."""
+MAX_REPLY_HEADER = 1 << 19
+"""Bytes: the header of a reply carries messages and names alone."""
+MAX_SCENARIO_HEADER = 1 << 16
+"""Bytes: the same for the replies to a scenario, of which there are thousands at once."""
 MAX_PAYLOAD = 1 << 28
 """Bytes: what one frame's arrays may hold."""
+MAX_AXES = 32
+MAX_MESSAGES = 512
+"""How many messages a frame may hold: a scenario has dozens at most."""
 
 
 class WireError(Exception):
     """The other side sent something that is not a frame."""
+
+
+class TooLarge(WireError):
+    """The arrays of a frame are larger than they may be."""
+
+    def __init__(self, size: int, room: int) -> None:
+        """Record how large they are, and may be, in bytes."""
+        super().__init__(f"arrays of {size} bytes are too large: {room} may come")
+        self.size, self.room = size, room
 
 
 class Reader(Protocol):
@@ -82,18 +98,24 @@ def read(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> list[
     return unfold(read_frame(stream, room))
 
 
-def read_frame(stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD) -> Frame:
+def read_frame(
+    stream: Reader, room: Callable[[], int] = lambda: MAX_PAYLOAD, header_room: int = MAX_HEADER
+) -> Frame:
     """Read one frame, and look at nothing in it but the lengths.
 
-    `room` says, once a frame has begun, how many bytes its arrays may take.
+    `room` says, once a frame has begun, how many bytes its arrays may take; `header_room`, how many
+    its header.
 
     Raises:
         EOFError: the stream ended before a whole frame.
-        WireError: it is longer than it may be.
+        TooLarge: its arrays take more.
+        WireError: its header takes more.
     """
     header_size, payload_size = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
-    if header_size > MAX_HEADER or payload_size > room():
-        raise WireError(f"a frame of {header_size} + {payload_size} bytes is too large")
+    if header_size > header_room:
+        raise WireError(f"a header of {header_size} bytes is too large")
+    if payload_size > room():
+        raise TooLarge(payload_size, room())
     return _exactly(stream, header_size), _exactly(stream, payload_size)
 
 
@@ -109,9 +131,16 @@ def headers(text: bytes) -> list[dict[str, Any]]:
         raise WireError(f"the header cannot be read: {error!r}") from error
     if not isinstance(found, list) or not found:
         raise WireError("the header is not a list of messages")
+    if len(found) > MAX_MESSAGES:
+        raise WireError(f"a frame holds {len(found)} messages")
     if not all(isinstance(each, dict) and type(each.get("arrays")) is list for each in found):
         raise WireError("the header cannot be read: a message is no object, or lists no arrays")
     return found
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a header is written as `frame` writes it: without a space too many, say."""
+    return json.dumps(json.loads(text)).encode() == text
 
 
 def array_of(listed: Any) -> tuple[str, np.dtype[Any], list[int]]:
@@ -127,9 +156,13 @@ def array_of(listed: Any) -> tuple[str, np.dtype[Any], list[int]]:
         raise WireError(f"an array's name is {name!r:.100}")
     if type(dtype) is not str or dtype not in _DTYPES:
         raise WireError(f"an array's dtype is {dtype!r:.100}")
-    if type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
+    if type(shape) is not list or len(shape) > MAX_AXES or not all(map(_is_length, shape)):
         raise WireError(f"an array's shape is {shape!r:.100}")
     return name, _DTYPES[dtype], shape
+
+
+def _is_length(axis: Any) -> bool:
+    return type(axis) is int and 0 <= axis <= MAX_PAYLOAD
 
 
 def unfold(frame: Frame) -> list[Message]:
@@ -150,6 +183,8 @@ def unfold(frame: Frame) -> list[Message]:
                     raise WireError(f"an array's name, {name!r:.100}, comes twice")
                 # Refuses a shape that the payload does not hold.
                 array: NDArray[Any] = np.ndarray(shape, dtype, payload, offset)
+                if dtype.kind == "b" and payload[offset : offset + array.nbytes].strip(b"\0\1"):
+                    raise WireError("an array of truth values holds something else")
                 arrays[name] = array
                 offset += array.nbytes
             messages.append((header, arrays))

@@ -11,11 +11,12 @@ from bn_oracle.conventions import Convention
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.matching import NoMatch, match
+from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
 from bn_grading.grade import grade
 from bn_grading.intake.submission import Submission
-from bn_grading.versions import ISOLATION, environment, tool
+from bn_grading.subject.isolation import Level
+from bn_grading.versions import environment, tool
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,18 @@ class Plan:
     bank: CaseBank
     jobs: int = 1
     """How many submissions are graded at once."""
+    levels: tuple[Level, ...] = (Level.NONE,)
+    """How each is kept apart: one level for a class; for one's own file, those to try."""
 
     def grade(self, submission: Submission, bank: CaseBank | None = None) -> SubmissionResult:
         """Grade one of them; a job of its own has a bank of its own."""
-        return grade(submission, self.course, self.courses, bank or self.bank)
+        return grade(submission, self.course, self.courses, bank or self.bank, self.levels)
 
     def asked(self) -> list[tuple[Part, Convention]]:
         """Return the different parts that the submissions seem to define, and their conventions."""
         found: dict[tuple[str, str], tuple[Part, Convention]] = {}
         for submission in self.submissions:
-            with contextlib.suppress(NoMatch):
+            with contextlib.suppress(Exception):  # it is told of the submission when it is graded
                 each = match(submission, self.course, self.courses)
                 for part in each.defined:
                     found.setdefault((each.course.id, part.id), (part, each.course.convention))
@@ -51,7 +54,7 @@ class Plan:
             environment=environment(),
             seed=self.bank.seed,
             examples=self.bank.examples,
-            isolation=ISOLATION,
+            isolation=self.levels[-1].value,
             submissions=tuple(graded[submission.id] for submission in self.submissions),
         )
 

@@ -32,13 +32,16 @@ def definitions(source: str) -> Definitions:
     A file that does not parse is read line by line, so that its course is still recognised.
     """
     try:
-        body = list(_statements(ast.parse(source).body))
+        return _of(list(_statements(ast.parse(source).body)))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Definitions(
             frozenset(_DEFINITION.findall(source)),
             frozenset(_IMPORT.findall(source)),
             parsed=False,
         )
+
+
+def _of(body: list[ast.stmt]) -> Definitions:
     defined: set[str] = set()
     imported: set[str] = set()
     derived: set[str] = set()

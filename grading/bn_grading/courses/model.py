@@ -7,7 +7,7 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from bn_oracle.conventions import CONVENTIONS, Convention
 from bn_properties.cases.traits import TraitName
@@ -24,16 +24,29 @@ from bn_grading.courses.interfaces import (
     Table,
 )
 
+Seconds = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
 
 class Limits(Table):
-    """How long a submission may take, in seconds."""
+    """How much a submission may use: seconds of time, memory, what it prints."""
 
-    start: float = Field(default=10.0, gt=0)
+    start: Seconds = 10.0
     """To start the process, import NumPy and load the file."""
-    call: float = Field(default=2.0, gt=0)
+    call: Seconds = 2.0
     """One call."""
-    submission: float = Field(default=60.0, gt=0)
+    submission: Seconds = 60.0
     """All calls together."""
+    cpu: Seconds | None = None
+    """Processor time of all calls together; without it, half of `submission`."""
+    memory: int | None = Field(default=None, ge=256, le=1 << 20)
+    """MiB of address space; without it, what the runtime needs and a batch norm can use."""
+    output: int = Field(default=1024, ge=1, le=1 << 20)
+    """KiB that it may print, of which the first 16 are kept."""
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time of all calls together."""
+        return self.submission / 2 if self.cpu is None else self.cpu
 
 
 class Part(Table):

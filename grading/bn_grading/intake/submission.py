@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import stat
@@ -62,7 +63,7 @@ def read(path: Path) -> Submission:
             files[name] = _decode(content)
         except OSError as error:
             problems.append(f"{name} cannot be read: {error.strerror or error}")
-        except (UnicodeDecodeError, SyntaxError, LookupError):
+        except (UnicodeError, SyntaxError, LookupError):
             problems.append(f"{name} is not text in UTF-8 or in the encoding that it declares")
     identity = path.resolve().name if path.is_dir() else path.stem
     # A file that cannot be read matters only where nothing else can be graded.
@@ -98,9 +99,15 @@ def _lone(name: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
+_NO_ENCODINGS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
+"""What Python lets a file declare, and nobody writes a file in; some take hours to decode."""
+
+
 def _decode(content: bytes) -> str:
     """Decode as Python does: by byte order mark or declaration, UTF-8 else."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    if codecs.lookup(encoding).name in _NO_ENCODINGS:
+        raise LookupError(encoding)
     text = content.decode(encoding)
     # The text is compiled from a string, in which a declaration would be out of place.
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -7,11 +7,18 @@ import os
 import select
 import threading
 import time
-from queue import Empty, SimpleQueue
+from collections.abc import Callable
+from queue import Empty, Queue, SimpleQueue
 from typing import IO, Protocol
 
 _PIECE = 64 * 1024
 """How much goes through a pipe at once: all that it holds, on most systems."""
+_AHEAD = 16
+"""How many pieces a thread reads before they are asked for: what is forged without end waits."""
+
+
+QUIET = 0.1
+"""Seconds without a byte after which `quiet` is called, and again after as many more."""
 
 
 class TimeUp(Exception):
@@ -23,6 +30,8 @@ class Pipes(Protocol):
 
     until: float
     """The moment, on the monotonic clock, up to which `read` waits, and writes what is left."""
+    quiet: Callable[[], object]
+    """What is called while nothing comes."""
 
     def write(self, data: bytes) -> None:
         """Send `data`, at once or while `read` waits."""
@@ -36,6 +45,11 @@ class Pipes(Protocol):
         """
         ...
 
+    @property
+    def unread(self) -> bool:
+        """Whether the process has surely not read all that was written."""
+        ...
+
     def close(self) -> bool:
         """Send nothing more; return whether nothing here uses the pipes any more.
 
@@ -43,6 +57,10 @@ class Pipes(Protocol):
         be somebody else's by then.
         """
         ...
+
+
+def _nothing() -> None:
+    """Do nothing while nothing comes."""
 
 
 def pipes(stdin: IO[bytes], stdout: IO[bytes]) -> Pipes:
@@ -56,6 +74,7 @@ class PolledPipes:
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
         self.until = 0.0
+        self.quiet: Callable[[], object] = _nothing
         self._stdin, self._stdout = stdin.fileno(), stdout.fileno()
         os.set_blocking(self._stdin, False)
         self._unsent = memoryview(b"")
@@ -83,9 +102,11 @@ class PolledPipes:
         """Return up to `size` bytes; none at the end."""
         while self._at == len(self._piece):
             left = self.until - time.monotonic()
-            ready = dict(self._poll.poll(max(0.0, 1000.0 * left)))
+            ready = dict(self._poll.poll(1000.0 * max(0.0, min(left, QUIET))))
             if not ready:
-                raise TimeUp
+                if left <= QUIET:
+                    raise TimeUp
+                self.quiet()
             if self._stdin in ready:
                 self._send()
                 if not self._unsent:
@@ -97,6 +118,11 @@ class PolledPipes:
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
         return part
+
+    @property
+    def unread(self) -> bool:
+        """Whether something does not even fit into the pipe yet."""
+        return bool(self._unsent)
 
     def close(self) -> bool:
         """Send nothing more."""
@@ -110,9 +136,10 @@ class ThreadedPipes:
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over both."""
         self.until = 0.0
+        self.quiet: Callable[[], object] = _nothing
         self._stdin, self._stdout = stdin, stdout
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._replies: SimpleQueue[bytes] = SimpleQueue()
+        self._replies: Queue[bytes] = Queue(_AHEAD)
         self._piece, self._at = b"", 0
         targets = (self._write, self._read)
         self._threads = [threading.Thread(target=each, daemon=True) for each in targets]
@@ -139,20 +166,33 @@ class ThreadedPipes:
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes; none at the end."""
         if self._at == len(self._piece):
-            try:
-                left = max(0.0, self.until - time.monotonic())
-                self._piece, self._at = self._replies.get(timeout=left), 0
-            except Empty:
-                raise TimeUp from None
+            self._piece, self._at = self._next(), 0
             if not self._piece:
                 self._replies.put(b"")  # the end is there for whoever asks again
         part = self._piece[self._at : self._at + size]
         self._at += len(part)
         return part
 
+    def _next(self) -> bytes:
+        while True:
+            left = self.until - time.monotonic()
+            try:
+                return self._replies.get(timeout=max(0.0, min(left, QUIET)))
+            except Empty:
+                if left <= QUIET:
+                    raise TimeUp from None
+                self.quiet()
+
+    @property
+    def unread(self) -> bool:
+        """Whether something waits for the thread, which is still busy with what was before it."""
+        return self._requests.qsize() > 1
+
     def close(self) -> bool:
         """End the thread that writes, and wait for both."""
         self._requests.put(None)
-        for thread in self._threads:
-            thread.join(2.0)
+        until = time.monotonic() + 2.0
+        while any(each.is_alive() for each in self._threads) and time.monotonic() < until:
+            with contextlib.suppress(Empty):  # the thread may wait for room
+                self._replies.get(timeout=0.01)
         return not any(thread.is_alive() for thread in self._threads)

@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     size: int
 
 
-_LONGEST, _MOST = 4096, 50_000
+_LONGEST, _MOST = 2048, 4096
 """Headers that are remembered: up to how many bytes, and how many of them."""
 
 
@@ -77,7 +77,9 @@ class Prepared:
         if known is None:
             known = _layout(self.tape.forms[form], header)
             # What is kept does not grow with what submissions make up.
-            if known is not None and len(header) <= _LONGEST and len(self._layouts) < _MOST:
+            if known is not None and len(header) <= _LONGEST and wire.is_plain(header):
+                if len(self._layouts) >= _MOST:
+                    self._layouts.clear()
                 self._layouts[form, header] = known
         return known
 
@@ -94,6 +96,8 @@ def _layout(form: Form, header: bytes) -> Layout | None:
         for name, dtype, shape in (wire.array_of(each) for each in message["arrays"]):
             slot = places.pop(name, None)  # type: ignore[call-overload]  # any name may come
             if slot is None or not may_have_shape(tuple(shape), slot.quantity, slot.like):
+                return None
+            if dtype.kind == "b":  # whose bytes must be looked at
                 return None
             pieces.append(Piece(dtype, slot.size, offset, slot.start))
             offset += dtype.itemsize * slot.size
@@ -166,4 +170,4 @@ def _replies(frame: wire.Frame, form: Form) -> list[Reply | SubjectError]:
     asked = 1 + len(form.operations)
     if len(messages) != asked:
         raise wire.WireError(f"{len(messages)} replies came to {asked} requests")
-    return [answered(Reply.read(each)) for each in messages]
+    return [answered(Reply.read(each, "scenario")) for each in messages]

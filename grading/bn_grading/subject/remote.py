@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,7 @@ from bn_properties.scenario import (
 from bn_properties.tape.playback import Playback
 from bn_properties.tape.tape import Tape
 from bn_worker import messages, wire
-from bn_worker.tracing import Assigned
+from bn_worker.tracing import LARGEST, MOST, Assigned
 
 from bn_grading.courses.model import Part
 from bn_grading.subject.playing import Prepared, play
@@ -168,7 +169,7 @@ def _values(operation: Operation, reply: messages.Reply) -> Values[AnyArray]:
     return values
 
 
-@lru_cache(maxsize=40_000)
+@lru_cache(maxsize=512)
 def _script(
     scenario: Scenario,
     part: str,
@@ -189,9 +190,9 @@ _ASSIGNED = re.compile(r"\d+:(\d{1,9}):(\d{1,9}):(.{1,100})")
 def _assigned(reply: messages.Reply) -> tuple[Assigned, ...]:
     """Read a trace; what does not fit is left out."""
     found = list[Assigned]()
-    for key, value in reply.arrays.items():
+    for key, value in islice(reply.arrays.items(), MOST):
         named = _ASSIGNED.fullmatch(key)
-        if named is not None and value.dtype == np.float64:
+        if named is not None and value.dtype == np.float64 and value.size <= LARGEST:
             frame, line, name = named.groups()
             found.append(Assigned(int(frame), int(line), name, value))
     return tuple(found)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -24,6 +24,8 @@ from bn_worker import wire
 from bn_worker.messages import Reply, Request, called
 
 from bn_grading.courses.model import Limits
+from bn_grading.subject.computed import MOSTLY_ASLEEP
+from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.transport import Transport, room_for
 
 T = TypeVar("T")
@@ -58,16 +60,38 @@ Refused = Mapping[str, SubjectError]
 class Session:
     """The worker of one submission."""
 
-    def __init__(self, load: Request, limits: Limits, work: float = 1.0) -> None:
+    def __init__(
+        self,
+        load: Request,
+        limits: Limits,
+        work: float = 1.0,
+        isolation: Isolation | None = None,
+        levels: Sequence[Level] = (Level.NONE,),
+    ) -> None:
         """Prepare; `start` does the work.
 
-        The limit on all calls together is the course's, times `work`: how much more is asked
+        The worker is kept apart at the first of `levels` at which it starts, and at no other after
+        that.
+
+        The limits on all calls together are the course's, times `work`: how much more is asked
         than the usual number of cases. Only time spent waiting for the submission counts.
         """
         self._load, self._limits = load, limits
         self._allowed = limits.submission * max(1.0, work)
         self._waited = 0.0
+        self._levels = tuple(levels)
+        self._isolation = replace(
+            isolation or Isolation(),
+            level=levels[-1],
+            start=limits.start,
+            seconds=limits.processor * max(1.0, work),
+            memory=limits.memory,
+            output=limits.output,
+        )
         self._worker: Transport | None = None
+        self._counted: Transport | None = None
+        self._computed: float | None = 0.0
+        """For how many seconds the workers that have ended had computed; None: not known."""
         self._restarts = 0
         self._state: Literal["together", "carefully", "over"] = "together"
         self._up = SubjectError(
@@ -93,9 +117,9 @@ class Session:
 
         Raises:
             CannotLoad: it cannot be loaded.
+            NotIsolated: its process cannot be kept apart as it should be.
         """
-        self._worker = Transport()
-        meanwhile()
+        self._worker = self._isolated(meanwhile)
         self._worker.send(wire.encode(self._load.message()))
         try:
             reply = self._worker.receive("load", self._limits.start)
@@ -105,7 +129,32 @@ class Session:
         if reason is not None:
             self.close()
             raise CannotLoad(reason, self.output)
+        unknown = set(reply.present).difference(self._load.options.get("parts", reply.present))
+        if unknown:
+            self.close()
+            raise CannotLoad(f"it forges the reply to its import: {min(unknown)!r:.60}")
         return list(reply.present)
+
+    def _isolated(self, meanwhile: Callable[[], object]) -> Transport:
+        """Return a worker that has locked itself in."""
+        for level in self._levels:
+            self._isolation = replace(self._isolation, level=level)
+            try:
+                worker = Transport(self._isolation)
+                meanwhile()
+                worker.ready(self._limits.start)
+            except NotIsolated:
+                if level == self._levels[-1]:
+                    raise
+            else:
+                self._levels = (level,)
+                return worker
+        raise AssertionError("there is no level")
+
+    @property
+    def level(self) -> Level:
+        """How the worker is kept apart; before it has started, how at least."""
+        return self._isolation.level
 
     def play(
         self, script: Callable[[Refused, bool], Script]
@@ -220,7 +269,10 @@ class Session:
         try:
             return receive(min(self._limits.call, left))
         except SubjectError as error:
-            if error.failure == "timeout" and left < self._limits.call:
+            if error.failure == "unfinished":  # its processor time is up
+                self._state, self._up = "over", error
+                self.close()
+            elif error.failure in ("timeout", "slept") and left < self._limits.call:
                 self._end()
                 raise self._up from error
             raise
@@ -236,6 +288,9 @@ class Session:
         """End the submission, which would else work off what it was sent."""
         self._state = "over"
         self.close()
+        if self._computed is not None and self._computed < MOSTLY_ASLEEP * self._allowed:
+            text = f"{self._up.message}, most of which it sleeps or waits"
+            self._up = SubjectError("unfinished", text)
 
     def _restart(self) -> None:
         if self._restarts >= MAX_RESTARTS:
@@ -255,6 +310,14 @@ class Session:
         if self._worker is not None:
             self._worker.close()
             self._output = self._output or self._worker.output
+            self._count(self._worker)
+
+    def _count(self, worker: Transport) -> None:
+        """Add up for how long the workers have computed, each once, as far as that is known."""
+        if worker is not self._counted:
+            self._counted = worker
+            before, its = self._computed, worker.computed
+            self._computed = None if before is None or its is None else before + its
 
     def __enter__(self) -> Session:
         """Return the session, not yet started."""

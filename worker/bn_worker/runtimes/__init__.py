@@ -23,10 +23,10 @@ def present(spec: Spec, names: dict[str, Any]) -> bool:
     return any(name in names for name in wanted)
 
 
-def prepare(specs: Iterable[Spec]) -> None:
-    """Import what interfaces need, before anything of the submission's runs."""
-    for spec in specs:
-        _runtime(spec["kind"])
+def prepare(kinds: Iterable[str]) -> None:
+    """Import what interfaces of these kinds need, before anything of the submission's runs."""
+    for kind in kinds:
+        _runtime(kind)
 
 
 def construct(spec: Spec, names: dict[str, Any], setup: dict[str, Any]) -> Adapter:

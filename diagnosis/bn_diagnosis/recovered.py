@@ -249,7 +249,10 @@ class _Named:
             for each, given in self._given.items()
             if given
             and given.keys() <= wrong.keys() & seen.keys()
-            and all(close(seen[name], value) for name, value in given.items())
+            and all(
+                close(seen[name], value, self._recovery.closeness(wrong[name], seen[name]))
+                for name, value in given.items()
+            )
         ]
         fitting.sort(key=lambda pair: -len(pair[1]))
         found = list[tuple[Fault, frozenset[Observable]]]()

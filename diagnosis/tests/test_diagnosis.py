@@ -84,6 +84,7 @@ def test_two_mistakes_together_are_named_together(pair: tuple[str, str]) -> None
     assert all(len(cause.fault.split(" + ")) == 2 for cause in found)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "step",
     [

@@ -79,6 +79,7 @@ def test_a_known_mistake_and_a_formula_stand_side_by_side() -> None:
     assert "dgamma" in cause.fault
 
 
+@pytest.mark.once
 def test_what_follows_from_a_slip_is_no_cause_of_its_own() -> None:
     """A mean over all numbers in the forward: the gradients are right for what it keeps."""
 

@@ -123,6 +123,7 @@ def test_the_gradients_of_a_tree_are_those_of_the_formula(of: Observable) -> Non
 # A slip in one place.
 
 
+@pytest.mark.once
 @settings(deadline=None)
 @given(st.data())
 def test_a_slip_in_one_place_is_recovered_as_an_equal_function(data: st.DataObject) -> None:
@@ -138,6 +139,7 @@ def test_a_slip_in_one_place_is_recovered_as_an_equal_function(data: st.DataObje
         assert close(found, wanted), (edit.binding, edit.rule, formula.edits)
 
 
+@pytest.mark.once
 @settings(deadline=None)
 @given(st.data())
 def test_slips_in_two_observables_are_recovered_each(data: st.DataObject) -> None:
@@ -155,6 +157,7 @@ def test_slips_in_two_observables_are_recovered_each(data: st.DataObject) -> Non
         assert close(formula.value(known()), values(wanted[name]))
 
 
+@pytest.mark.once
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_numbers_that_no_formula_gives_are_explained_by_none(seed: int) -> None:
@@ -283,6 +286,7 @@ def pairs_of(observable: Observable, form: int) -> tuple[Index, tuple[Edit, ...]
     return found, likely(program, tuple(evidence.symbols))
 
 
+@pytest.mark.once
 @settings(deadline=None)
 @given(st.data())
 def test_slips_in_two_places_are_recovered_as_an_equal_function(data: st.DataObject) -> None:

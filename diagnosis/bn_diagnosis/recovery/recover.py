@@ -22,6 +22,7 @@ from bn_diagnosis.recovery.formula import Formula, Recovered, gives
 from bn_diagnosis.recovery.pairs import likely, pairs
 from bn_diagnosis.recovery.splitting import Parts, in_terms, inside_and_outside
 from bn_diagnosis.recovery.tables import (
+    CLOSE,
     EXACT,
     Content,
     Index,
@@ -101,6 +102,13 @@ class Recovery:
                 if value is not None and not close(value, self.right(observable)):
                     found[observable] = self._formula(observable, value, found, slips)
         return found
+
+    def closeness(self, formula: Formula | None, value: Array) -> float:
+        """Return how closely another way of computing a value must give it, if a formula does: an ε
+        left out is not one of 1e-8.
+        """
+        exact = formula is not None and gives(formula, self._symbols, value, EXACT)
+        return EXACT if exact else CLOSE
 
     def right(self, observable: Observable) -> Array:
         """Return an observable's right value."""

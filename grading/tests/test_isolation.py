@@ -305,6 +305,18 @@ def test_a_framework_works_at_every_level_and_so_does_what_is_installed(level: L
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("level", LOCKED)
+def test_pytorch_has_looked_at_the_processor_before_the_lock(level: Level, tmp_path: Path) -> None:
+    source = (FIXTURES / "torch" / "correct" / "torch_d2l_functional.py").read_text("utf-8")
+    path = tmp_path / "half.py"
+    path.write_text(f"{source}\ntorch.ones(3).half().float()\n", "utf-8")
+    if level in OFFERED:
+        assert api.check(str(path), isolation=level.value).status is Status.CORRECT
+    else:
+        pytest.skip(f"no isolation {level} here")
+
+
+@pytest.mark.torch
 def test_a_frameworks_packages_are_what_it_needs_and_nothing_else() -> None:
     found = installed.packages("torch")
     assert {"numpy", "torch", "typing_extensions"} <= set(found)

@@ -54,6 +54,8 @@ _SHELF, _DESK = "/bnoracle", "/work"
 _ALWAYS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _OF_A_FRAMEWORK = {"torch": {"TORCHINDUCTOR_CACHE_DIR": "."}}
 """PyTorch's optimisers import its compiler, which makes a folder unless it is told of one."""
+_OF_THE_PROCESSOR = {"torch": ("/proc/cpuinfo", "/sys/devices/system/cpu")}
+"""Where PyTorch looks, once, at what the processor can do."""
 _PASSED_ON = ("SYSTEMROOT", "TEMP", "TMP", "LANG")
 """What of the environment a worker gets, beside the settings of linear algebra."""
 
@@ -135,6 +137,9 @@ class Isolation:
                     yield from ("--tmpfs", str(path))
         for each in self._placed:
             yield from ("--ro-bind", str(each), f"{_SHELF}/{each.name}")
+        for shown in _OF_THE_PROCESSOR.get(self.framework, ()):
+            if os.path.exists(shown):
+                yield from ("--ro-bind", shown, shown)
         for device in ("/dev/null", "/dev/urandom"):
             yield from ("--dev-bind", device, device)
         yield from ("--tmpfs", _DESK, "--remount-ro", _DESK, "--remount-ro", "/")

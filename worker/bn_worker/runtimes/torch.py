@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from bn_worker.runtimes.base import Adapter, Arrays, Spec
 from bn_worker.runtimes.making import make
 
 torch.set_num_threads(1)
+# PyTorch looks once at what the processor can do, and behind the lock it could not.
+with contextlib.suppress(RuntimeError):
+    torch.zeros(1).half()
 
 
 @dataclass(frozen=True)

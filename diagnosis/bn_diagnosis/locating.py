@@ -110,12 +110,6 @@ _KEPT_AS: Mapping[str, str] = {"new_mean": "old_mean", "new_var": "old_var"}
 """Under which names quantities are kept that replace others."""
 
 
-def _quantities(program: Program, symbols: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Yield the quantities of a program, and what is given."""
-    with np.errstate(all="ignore"):
-        yield from Run(program, symbols).known.items()
-
-
 class _Worth(NamedTuple):
     """What the parts of formulas are worth."""
 
@@ -184,8 +178,10 @@ class Locator:
         self._right.whole.extend(symbols.values())
         self._numbers = frozenset(_numbers(symbols))
         named = dict[str, list[Array]]()
-        for name, value in chain(*(_quantities(each, symbols) for each in right)):
-            named.setdefault(_KEPT_AS.get(name, name), []).append(value)
+        with np.errstate(all="ignore"):
+            for program in right:
+                for name, value in Run(program, symbols).known.items():
+                    named.setdefault(_KEPT_AS.get(name, name), []).append(value)
         self._named = {name: self._known(each) for name, each in named.items()}
         """What each quantity is in right forms."""
 

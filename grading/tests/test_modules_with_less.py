@@ -85,5 +85,8 @@ def test_three_axes_are_asked_only_where_they_are_taken() -> None:
     refused = check(str(folder / "correct/torch_function_closed.py"))
     assert {each.part for each in refused.properties} == {"layer"}
     assert refused.status is Status.CORRECT
+    by_position = check(str(folder / "correct/torch_mixins.py"))  # written for (N, C)
+    assert {each.part for each in by_position.properties} == {"layer", "layer2d"}
+    assert by_position.status is Status.CORRECT
     wrong = check(str(folder / "buggy/torch_sequence_count.py"))
     assert (wrong.status, wrong.optional, wrong.score) == (Status.INCORRECT, True, 20.0)

@@ -278,6 +278,12 @@ def test_the_bound_of_an_unbiased_variance(size: int) -> None:
     agree(expected, bound[:, None])
 
 
+def test_the_bound_of_a_variance_recovered_from_its_root() -> None:
+    bound = statistics.recovered(VAR, 0.25, COARSE)
+    expected = [[theta(9) * (v + mp.mpf(0.25)) + ETA] for v in numbers(VAR)]
+    agree(expected, bound[:, None])
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.25, 0.9, 1.0])
 def test_the_bound_of_a_running_average(decay: float) -> None:
     bound = statistics.running(MEAN, MEAN_ERROR, VAR, VAR_ERROR, decay, COARSE)

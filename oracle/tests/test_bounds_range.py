@@ -281,6 +281,7 @@ def _results() -> dict[str, tuple[Callable[[Precision], Any], Any]]:
         ),
         "inference dβ": (lambda p: gradients(p)[2], g.sum(axis=0)),
         "unbiased": (lambda p: statistics.unbiased(4 * ONE, ONE, 5, p), 5 * ONE),
+        "recovered": (lambda p: statistics.recovered(4 * ONE, 1.0, p), 5 * ONE),
         "running": (
             lambda p: statistics.running(8 * ONE, ONE, -ONE, ONE, 0.25, p),
             np.array([1.25]),

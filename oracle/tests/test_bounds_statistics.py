@@ -230,6 +230,33 @@ def test_running_averages_written_in_either_way_stay_within_the_bound(dtype: str
     assert 0.15 < search(averages(dtype), measure)["running"] <= 1.0
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_variance_recovered_from_its_root_stays_within_the_bound(dtype: str) -> None:
+    kind = np.dtype(dtype).type
+
+    @st.composite
+    def roots(draw: st.DrawFn) -> tuple[float, float]:
+        random = np.random.default_rng(draw(st.integers(0, 999)))
+        size = draw(st.sampled_from((0.0, 1e-2, 1.0, 30.0)))
+        eps = draw(st.sampled_from((1e-3, 1e-2, 0.1, 1.0)))
+        return float(kind(size * random.uniform(0, 1))), eps * random.uniform(0.5, 2)
+
+    def measure(example: tuple[float, float]) -> Ratios:
+        var, eps = example
+        bound = statistics.recovered(np.array([var]), eps, PRECISIONS[dtype])
+        std = np.sqrt(kind(var) + kind(eps))
+        inverse = 1 / std
+        forms = (
+            std**2 - kind(eps),
+            1 / inverse**2 - kind(eps),
+            1 / (inverse * inverse) - kind(eps),
+            float(std) ** 2 - eps,
+        )
+        return {"var": max(ratio(form, [mp.mpf(var)], bound) for form in forms)}
+
+    assert 0.15 < search(roots(), measure)["var"] <= 1.0
+
+
 def test_a_weight_of_zero_forgets_an_unbounded_error() -> None:
     one, unknown = np.ones(1), np.array([np.inf])
     precision = PRECISIONS["float64"]

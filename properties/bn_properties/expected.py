@@ -121,7 +121,8 @@ class OracleLayer:
             self._mean_error[algorithm] = given.running(
                 old_mean, mean_error, record.mean, theirs.mean + own.mean, decay, precision
             )
-            room = factor * (theirs.var + own.var)
+            kept = given.recovered(record.var, self._eps, precision)
+            room = factor * (theirs.var + own.var + kept)
             self._var_error[algorithm] = given.running(
                 old_var, var_error, batch_var, room, decay, precision
             )

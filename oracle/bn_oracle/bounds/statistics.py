@@ -166,6 +166,18 @@ def unbiased(var: Array, var_error: Array, size: int, precision: Precision) -> A
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
+def recovered(var: Array, eps: float, precision: Precision) -> Array:
+    """Bound what σ² is off by, (C,), where a layer kept only s = √(σ²+ε) or 1/s: s² − ε.
+
+    σ² and its own error aside, everything rounds on σ²+ε: ε stored and the sum, the root and the
+    reciprocal (twice each, as they are squared), the square, its reciprocal and the difference:
+    nine. So a constant feature has σ² = ±9uε, not 0.
+    """
+    square = var + eps
+    return precision.stored(square, precision.roundings(9) * square + precision.subnormal)
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def running(
     old: Array,
     old_error: Array,

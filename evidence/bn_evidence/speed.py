@@ -20,8 +20,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from bn_grading.case_bank import CaseBank
+from bn_grading.classroom.class_run import run
 from bn_grading.classroom.plan import Plan
-from bn_grading.classroom.schedule import run
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import built_in
 from bn_grading.examination import load_request

@@ -23,7 +23,10 @@ from bn_grading.subject.computed import children as children_of
 from bn_properties.records import Results
 from bn_reports.formats.results_json import read_results
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and signals are Linux's")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="/proc and signals are Linux's"),
+]
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
 SET_CHILD_SUBREAPER = 36

@@ -1,4 +1,4 @@
-"""A class of a hundred, attackers among them, is graded twice, once killed halfway: with one result.
+"""A class of a hundred, attackers among them, is graded twice, once killed halfway: one result.
 
 The attackers are those of `fixtures/hostile`, at the weaker level that keeps submissions apart.
 """

@@ -145,8 +145,8 @@ def grade(
     _known(only or (), ids)
     workers = _jobs(jobs, len(ids))
     level = _level(isolation, allow_unisolated)
-    _log_to(log, debug)
     ledger = _claimed(out, ids, force)
+    _log_to(log, debug)
     _warn_of_other_versions(out, ledger.earlier)
     courses = list(built_in().values())
     bank = CaseBank(seed, examples)
@@ -168,11 +168,11 @@ def grade(
     if report.stopped:
         done = f"{len(report.results.submissions)} of {len(ids)}"
         print(
-            f"bnoracle: interrupted; {done} are graded, and kept in {out}: the same command goes "
-            "on from there",
+            f"bnoracle: {report.stopped}; {done} are graded, and kept in {out}: the same command "
+            "goes on from there",
             file=sys.stderr,
         )
-        raise typer.Exit(128 + (interrupts.received or 0))
+        raise typer.Exit(128 + interrupts.received if interrupts.received else GRADER_FAILED)
     console = Console()
     console.print(class_table(report.results))
     if report.kept:

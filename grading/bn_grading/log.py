@@ -5,7 +5,11 @@ Jobs are other processes, on other machines even: what they note travels with th
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,20 +62,48 @@ class _Visible(logging.Formatter):
         return visible(super().format(record))
 
 
+class _File(logging.FileHandler):
+    """A log file; where it cannot be written on, that is said once, and no more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not self._failed:
+            reason = getattr(error, "strerror", None) or error
+            print(f"bnoracle: {self.baseFilename} cannot be written: {reason}", file=sys.stderr)
+        self._failed = True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what cannot be written was told of
+            super().close()
+
+
 def write_log(path: Path | None, *, debug: bool) -> None:
     """Write what is noted to a file, and with `debug` to standard error, more of it.
 
+    A log that is there already goes on.
+
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or is something else than a log.
     """
     logger = logging.getLogger(LOGGER)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
     handlers: list[logging.Handler] = []
     if path is not None:
-        handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
+        if path.is_file() and path.stat().st_size and not _is_log(path):
+            raise FileExistsError(errno.EEXIST, "it is there, and no log")
+        handlers.append(_File(path))
     if debug:
         handlers.append(logging.StreamHandler())
     for handler in handlers:
         handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(message)s"))
     logger.handlers = handlers or [logging.NullHandler()]
+
+
+def _is_log(path: Path) -> bool:
+    with path.open("rb") as file:
+        return re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ", file.read(64)) is not None

@@ -9,9 +9,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-CLOSED_PIPE = 141
-"""How a shell tells of a program that SIGPIPE ended."""
-
 
 def main() -> None:
     """Run `bnoracle`."""
@@ -36,7 +33,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         _give_up_printing()
-        sys.exit(CLOSED_PIPE)
+        sys.exit(1)  # as Click does, where it is the one to see it
     except OSError as error:
         if error.filename is not None:
             raise

@@ -80,6 +80,7 @@ def started(folder: Path, *more: str) -> subprocess.Popen[str]:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": str(folder / "tmp")},
+            start_new_session=True,
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -94,6 +95,11 @@ def until(what: Callable[[], bool], seconds: float) -> None:
 
 def graded(report: Path) -> list[str]:
     return sorted(path.stem for path in (report / "results").glob("[!.]*.json"))
+
+
+def temporary(folder: Path) -> list[str]:
+    """Return what is left of temporary files; Hypothesis keeps its notes."""
+    return [path.name for path in (folder / "tmp").iterdir() if "hypothesis" not in path.name]
 
 
 def timeless(results: Results) -> dict[str, Any]:
@@ -112,6 +118,20 @@ def finish_without_the_slow(folder: Path) -> tuple[Results, str]:
     assert (0, "") == (process.returncode, stderr)
     report = folder / "bnoracle-report"
     return read_results(report / "results.json"), (report / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.1, 1.4, 1.7, 2.0])
+def test_ctrl_c_at_a_terminal_is_quiet_from_the_beginning(
+    tmp_path: Path, work: Path, strays: Callable[[], list[str]], seconds: float
+) -> None:
+    process = started(tmp_path)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (130, "") == (process.returncode, stdout)
+    assert stderr.startswith("bnoracle: interrupted")
+    assert 1 == len(stderr.splitlines()), stderr
+    until(lambda: not strays(), 10)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +155,10 @@ def test_a_signal_ends_a_run_at_once_and_keeps_what_it_has(
     report = tmp_path / "bnoracle-report"
     until(lambda: len(graded(report)) == 2, 120)
     for number in signals:
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
         time.sleep(0.05)
     stdout, stderr = process.communicate(timeout=20)
     assert code == process.returncode
@@ -145,9 +168,7 @@ def test_a_signal_ends_a_run_at_once_and_keeps_what_it_has(
         "goes on from there\n"
     )
     until(lambda: not strays(), 10)
-    assert [] == [
-        path.name for path in (tmp_path / "tmp").iterdir() if "hypothesis" not in path.name
-    ]
+    assert [] == temporary(tmp_path)
     page = " ".join((report / "index.html").read_text("utf-8").split())
     assert "4 of 6 submissions are not graded yet" in page
     so_far = read_results(report / "results.json")
@@ -167,6 +188,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_loses_what_was_in_hand_alone
     process.kill()
     process.wait()
     until(lambda: not strays(), 10)
+    assert [] == temporary(tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

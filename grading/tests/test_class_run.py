@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bn_grading import api
 from bn_grading.case_bank import CaseBank
+from bn_grading.classroom import schedule
 from bn_grading.classroom.class_run import Report, Wanted, grade_class, run
-from bn_grading.classroom.folder import MARK
+from bn_grading.classroom.folder import LOCK, MARK
 from bn_grading.classroom.ledger import Ledger
 from bn_grading.classroom.plan import Plan
 from bn_grading.classroom.schedule import Stopped, Watch
 from bn_grading.courses import model
 from bn_grading.courses.model import Course, built_in, find
 from bn_grading.intake.paths import collect
+from bn_grading.subject.computed import children as children_of
 from bn_grading.subject.isolation import Level
 from bn_grading.tape_cache import FOLDER
 from bn_properties.records import Results, SubmissionResult
@@ -90,11 +96,10 @@ def test_what_has_not_changed_is_kept_and_what_has_is_graded_again(
     assert [OTHER, RIGHT, WRONG] == done
     assert 0 == first.kept
     second, done = graded(plan(work), out)
-    assert ([], 3, False) == (done, second.kept, second.stopped)
+    assert ([], 3, "") == (done, second.kept, second.stopped)
     assert first.results == second.results
-    assert {MARK, "index.html", "results.json", "submissions"} == {
-        path.name for path in out.iterdir()
-    }
+    there = {path.name for path in out.iterdir()} - {LOCK}
+    assert {MARK, "index.html", "results.json", "submissions"} == there
     with (work / f"{WRONG}.py").open("a") as file:
         file.write("# another line\n")
     (work / f"{OTHER}.py").unlink()
@@ -171,6 +176,32 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_goes_on(
     assert timeless(whole.results) == timeless(rest.results)
 
 
+def test_a_run_that_is_stopped_gives_up_no_record_that_it_has_not_replaced(
+    work: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first, _ = graded(plan(work), out)
+    other_seed, _ = graded(plan(work, seed=5), out, watch=Noted(0))
+    assert (other_seed.stopped, other_seed.results.submissions) == ("interrupted", ())
+    again, _ = graded(plan(work), out, Wanted(again=True), Noted(0))
+    assert () == again.results.submissions
+    _, done = graded(plan(work, seed=5), out, Wanted([WRONG]))
+    assert [WRONG] == done
+    second, done = graded(plan(work), out)
+    assert ([WRONG], 2) == (done, second.kept)
+    assert timeless(first.results) == timeless(second.results)
+
+
+def test_on_which_machine_a_record_was_made_does_not_matter(work: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    graded(plan(work), out)
+    text = (out / "results.json").read_text("utf-8")
+    platform = read_results(out / "results.json").environment.platform
+    (out / "results.json").write_text(text.replace(platform, "Linux-2.6"))
+    again, done = graded(plan(work), out)
+    assert ([], 3) == (done, again.kept)
+
+
 def test_a_run_that_could_not_write_on_keeps_what_it_has(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
@@ -240,6 +271,31 @@ def test_a_job_that_dies_costs_one_submission_that_is_tried_again_alone(
     assert ("correct", "incorrect") == (said[RIGHT].status, said[WRONG].status)
     for name in ("a_always", "b_once"):
         assert f"{name}: its job process died; it is tried again alone" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes are jobs")
+@pytest.mark.parametrize("times", [1, 50])
+def test_jobs_that_die_with_nothing_in_hand_are_started_again(
+    work: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    """Pebble gives a pool up whose process dies before any has begun anything."""
+    left = [times]
+    waited = futures.wait
+
+    def killing(*arguments: object) -> object:
+        pools = [one for pid in children_of(os.getpid()) for one in children_of(pid)]
+        if left[0] > 0 and pools:
+            left[0] -= 1
+            for pid in pools:
+                os.kill(pid, signal.SIGKILL)
+        return waited(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(schedule, "wait", killing)
+    with caplog.at_level(logging.WARNING, "bn_grading"):
+        results = run(plan(work))
+    assert 3 == len(results.submissions)
+    status = {each.status.value for each in results.submissions}
+    assert status == ({"ungraded"} if times == 50 else {"correct", "incorrect"})
 
 
 def test_the_graders_own_errors_are_noted_with_their_traceback(

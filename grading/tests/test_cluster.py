@@ -126,6 +126,34 @@ def test_a_worker_is_killed_midway_and_nothing_is_lost(
     assert timeless(tmp_path / "here") == timeless(tmp_path / "there")
 
 
+def test_a_scheduler_that_is_gone_ends_the_run_and_what_was_graded_is_kept(
+    tmp_path: Path, fixtures_folder: Path, workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "class").mkdir()
+    path = fixtures_folder / "correct" / "cmu_handout.py"
+    shutil.copy(path, tmp_path / "class" / "a.py")
+    for name in ("b", "c"):
+        (tmp_path / "class" / f"{name}.py").write_text(
+            "import time\ntime.sleep(9)\n" + path.read_text("utf-8")
+        )
+    workers.add_worker()
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "3s")
+    process = grade(tmp_path, "--scheduler", workers.address)
+    report = tmp_path / "bnoracle-report"
+    deadline = time.monotonic() + 240
+    while not (report / "results" / "a.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.killpg(workers.processes[0].pid, signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (3, "") == (process.returncode, stdout)
+    last = stderr.splitlines()[-1]
+    assert last.startswith(f"bnoracle: {workers.address}: the scheduler is gone; 1 of 3 are graded")
+    results = read_results(report / "results.json")
+    assert (["a"], ("b", "c")) == ([each.id for each in results.submissions], results.pending)
+
+
 def test_a_cluster_that_cannot_be_used_is_told_in_one_line(
     tmp_path: Path, fixtures_folder: Path, workers: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,8 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     report = tmp_path / "bnoracle-report"
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
-    there = {".bnoracle.json", "index.html", "results.json", "submissions"}
-    assert there == {path.name for path in report.iterdir()}
+    there = {path.name for path in report.iterdir() if not path.name.startswith(".")}
+    assert {"index.html", "results.json", "submissions"} == there
     results = read_results(report / "results.json")
     assert [("cmu_handout", "correct"), ("cmu_root_plus_eps", "incorrect")] == [
         (submission.id, submission.status) for submission in results.submissions
@@ -275,7 +275,18 @@ def test_what_the_grader_does_is_written_down_where_it_is_asked_for(
     again = run("grade", "work", *options, "--debug", cwd=tmp_path)
     assert "DEBUG killer: begun" not in again.stdout
     assert "INFO 2 submissions: 1 kept, 1 to grade" in again.stderr
-    refused = run("check", work / "cmu_handout.py", "--log", "no/such/log.txt", cwd=tmp_path)
+    file = work / "cmu_handout.py"
+    before = file.read_bytes()
+    refused = run("check", file, "--log", file, cwd=tmp_path)
+    assert "cannot be written: it is there, and no log" in refused.stderr
+    assert before == file.read_bytes()
+    done = run("check", file, "--examples", 11, "--log", tmp_path / "log.txt", cwd=tmp_path)
+    assert 0 == done.returncode, "a log goes on"
+    if Path("/dev/full").exists():
+        done = run("grade", file, *options, "--log", "/dev/full", "--regrade", cwd=tmp_path)
+        assert "bnoracle: /dev/full cannot be written: No space left on device\n" == done.stderr
+        assert 0 == done.returncode
+    refused = run("check", file, "--log", "no/such/log.txt", cwd=tmp_path)
     assert (2, "") == (refused.returncode, refused.stdout)
     assert "--log no/such/log.txt cannot be written: No such file or directory" in refused.stderr
 

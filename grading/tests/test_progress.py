@@ -62,6 +62,22 @@ def test_on_a_terminal_it_is_a_bar_that_goes_away() -> None:
     assert "bnoracle:" not in shown
 
 
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_where_it_cannot_be_shown_the_run_goes_on(terminal: bool) -> None:
+    clock = Clock()
+    console = Console(file=Full(), force_terminal=terminal, width=120)
+    with Display(Interrupts(), console, clock) as display:
+        display.begin(40)
+        clock.now += EVERY
+        display.ready(RESULT)
+        display.in_hand(["ada"])
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
 def test_the_first_signal_counts_and_the_signals_are_given_back() -> None:
     before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}

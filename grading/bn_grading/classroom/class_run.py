@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bn_properties.records import Results, Status, SubmissionResult
+from bn_properties.records import Basis, Results, Status, SubmissionResult
 
-from bn_grading.classroom.cluster import connected, grade_on_cluster
+from bn_grading.classroom.cluster import ClusterGone, connected, grade_on_cluster
 from bn_grading.classroom.ledger import Ledger
 from bn_grading.classroom.plan import Plan
 from bn_grading.classroom.schedule import Stopped, Watch, grade_here, grade_in_processes
@@ -47,8 +47,8 @@ class Report:
     """The class page."""
     kept: int
     """How many records were taken over."""
-    stopped: bool
-    """Whether it was stopped before its end."""
+    stopped: str
+    """Why it ended before its end, if it did."""
 
 
 def grade_class(
@@ -71,16 +71,24 @@ def grade_class(
         OSError: the report cannot be written; what was written before stays, for the next run.
         NoCluster: the cluster cannot be used.
     """
+    try:
+        return _graded(plan, ledger, watch, wanted, scheduler)
+    finally:
+        ledger.release()
+
+
+def _graded(
+    plan: Plan, ledger: Ledger, watch: Watch, wanted: Wanted, scheduler: str | None
+) -> Report:
     graded = _unchanged(plan, ledger.records, wanted)
-    kept = len(graded)
+    kept, total = len(graded), len(plan.submissions)
     todo = [each for each in plan.submissions if each.id not in graded and wanted.includes(each.id)]
-    alike = similar(plan.submissions)
+    alike = similar(plan.judged())
     writing = _Writing(ledger, watch, graded)
-    stopped = False
+    stopped = ""
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(connected(scheduler)) if scheduler and todo else None
         ledger.begin(plan.results(graded, alike))
-        total = len(plan.submissions)
         _log.info("%d submissions: %d kept, %d to grade", total, kept, len(todo))
         watch.begin(len(todo))
         try:
@@ -89,8 +97,11 @@ def grade_class(
             elif todo:
                 grade_in_processes(replace(plan, submissions=todo), writing)
         except Stopped:
-            stopped = True
-            _log.info("stopped: %d of %d are graded", len(graded), total)
+            stopped = "interrupted"
+        except ClusterGone as error:
+            stopped = str(error)
+    if stopped:
+        _log.info("%s: %d of %d are graded", stopped, len(graded), total)
     results = plan.results(graded, alike)
     return Report(results, ledger.close(results), kept, stopped)
 
@@ -104,7 +115,7 @@ def run(plan: Plan, watch: Watch | None = None) -> Results:
     graded: dict[str, SubmissionResult] = {}
     collecting = _Writing(None, watch or Watch(), graded)
     (grade_here if plan.jobs == 1 else grade_in_processes)(plan, collecting)
-    return plan.results(graded, similar(plan.submissions))
+    return plan.results(graded, similar(plan.judged()))
 
 
 class _Writing(Watch):
@@ -151,6 +162,7 @@ def _unchanged(
 
 
 def _holds(record: SubmissionResult, submission: Submission, plan: Plan) -> bool:
+    """Whether a record would come out the same: on which machine, moves no verdict."""
     if record.status is Status.UNGRADED or record.sha256 != submission.sha256:
         return False
     try:
@@ -158,4 +170,12 @@ def _holds(record: SubmissionResult, submission: Submission, plan: Plan) -> bool
     except Exception:  # what is wrong is told when it is graded
         _log.exception("%s: what its record rests on cannot be told", submission.id)
         return False
-    return rests_on is not None and rests_on == record.basis
+    return rests_on is not None and _anywhere(rests_on) == _anywhere(record.basis)
+
+
+def _anywhere(basis: Basis | None) -> Basis | None:
+    """Return what a record rests on, wherever it was made."""
+    if basis is None:
+        return None
+    environment = basis.environment.model_copy(update={"platform": ""})
+    return basis.model_copy(update={"environment": environment})

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any
 
 from bn_grading.classroom.job import Graded, alone, grade_one
 from bn_grading.classroom.plan import Plan
 from bn_grading.classroom.schedule import Watch, give_up, grade_with
+from bn_grading.courses.interfaces import FRAMEWORKS
 from bn_grading.intake.submission import Submission
-from bn_grading.versions import environment, tool
+from bn_grading.versions import environment, installed, tool
 
 PATIENCE = 10.0
 """Seconds in which a scheduler must answer."""
@@ -25,17 +26,25 @@ class NoCluster(ValueError):
     """A cluster that cannot be used; the message is one line."""
 
 
+class ClusterGone(Exception):
+    """A cluster whose scheduler does not answer any more."""
+
+
 def grade_on_cluster(plan: Plan, client: Any, watch: Watch) -> None:
     """Grade all submissions on the cluster that `client` is connected with.
 
     Raises:
+        ClusterGone: its scheduler does not answer any more.
         Stopped: the watch says so.
     """
     jobs = _Cluster(client, plan)
     try:
-        again = grade_with(jobs, plan, plan.submissions, watch)
-        for submission in again:
-            give_up(grade_with(jobs, plan, [submission], watch), plan, watch)
+        lost = grade_with(jobs, plan, plan.submissions, watch)
+        for submission in (*lost.died, *lost.left):
+            again = grade_with(jobs, plan, [submission], watch)
+            if again.left and not jobs.alive:
+                raise ClusterGone(f"{jobs.address}: the scheduler is gone")
+            give_up(again, plan, watch)
     finally:
         jobs.close()
 
@@ -79,6 +88,7 @@ def versions() -> tuple[str, ...]:
         f"Python {where.python}",
         f"NumPy {where.numpy}",
         f"Hypothesis {where.hypothesis}",
+        *(f"{name} {installed(package)}" for package, name in FRAMEWORKS.items()),
     )
 
 
@@ -92,13 +102,20 @@ class _Cluster:
     def __init__(self, client: Any, plan: Plan) -> None:
         from distributed import KilledWorker  # noqa: PLC0415 (an extra)
 
-        self.lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
+        self.died: tuple[type[BaseException], ...] = (KilledWorker,)
+        self._client = client
+        self.address = client.scheduler.addr
         self._executor = client.get_executor(pure=False)
         self._plan = alone(plan)
+
+    @property
+    def alive(self) -> bool:
+        return self._client.status in ("running", "connecting")
 
     def submit(self, submission: Submission) -> Future[Graded]:
         future: Future[Graded] = self._executor.submit(grade_one, self._plan, None, submission)
         return future
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False)
+        with contextlib.suppress(Exception):  # the client may be closed: there is nothing left
+            self._executor.shutdown(wait=False)

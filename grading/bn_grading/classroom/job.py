@@ -9,6 +9,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -60,16 +61,19 @@ class _State:
 _state = _State()
 
 
-def prepare(level: int) -> None:
+def prepare(level: int, temporary: Path) -> None:
     """Set a job process up: the parent alone answers Ctrl-C, and ends it with SIGTERM.
 
-    `level` is the least of what is logged.
+    `level` is the least of what is logged; `temporary`, what multiprocessing has made for the
+    parent's processes.
     """
     logging.getLogger(LOGGER).setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # blocked while the process began
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _end)
     warnings.filterwarnings("ignore", category=SyntaxWarning)  # of a student's escapes
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(temporary,), daemon=True).start()
     # Cases and expectations stay to the end: looking through them again would find no garbage.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -82,11 +86,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(1)
 
 
-def _watch_parent() -> None:
+def _watch_parent(temporary: Path) -> None:
     """End with the process that the job was started by, however that ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(temporary, ignore_errors=True)
         signal.raise_signal(signal.SIGTERM)
         time.sleep(PATIENCE)
         os._exit(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 RESULTS = "results.json"
 _RECORDS = "results"
-_EARLIER = f"{_RECORDS}/.earlier.json"
-"""Where the results of an earlier run are while this one lasts; no record's file is called so."""
+_EARLIER = ".bnoracle-earlier.json"
+"""Records of earlier runs that this one has not replaced; no id's file is called so."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +51,12 @@ class Ledger:
 
     def _records(self) -> dict[str, SubmissionResult]:
         found: dict[str, SubmissionResult] = {}
-        before = self._read(_EARLIER, read_results)
-        for each in filter(None, (before, self.earlier)):
+        for each in filter(None, (self._read(_EARLIER, read_results), self.earlier)):
             found |= {record.id: record for record in each.submissions}
-        if self.earlier is None:  # or else all that a run has left behind is in its results
-            for name in self._folder.own(_RECORDS):
-                record = None if name == _EARLIER else self._read(name, read_submission)
-                if record is not None:
-                    found[record.id] = record
+        for name in self._folder.own(_RECORDS):
+            record = self._read(name, read_submission)
+            if record is not None:
+                found[record.id] = record
         return found
 
     def _read(self, name: str, read: Callable[[Path], T]) -> T | None:
@@ -81,18 +79,30 @@ class Ledger:
             OSError: the folder cannot be written to.
         """
         self._heading = so_far.model_copy(update={"submissions": (), "pending": (), "similar": ()})
-        path = self._folder.path
-        if (path / RESULTS).is_file():
-            (path / _EARLIER).parent.mkdir(exist_ok=True)
-            (path / RESULTS).replace(path / _EARLIER)
+        self._set_aside()
         kept = {self._pages[each.id]: each for each in so_far.submissions}
         for name in self._folder.own(PAGES):
             if name not in kept:
                 self._folder.delete(name)
         for name, each in kept.items():
-            if not (path / name).is_file() or self.records.get(each.id) != each:
+            if not (self._folder.path / name).is_file() or self.records.get(each.id) != each:
                 self._folder.write(name, submission_page(each, self._heading))
         self._folder.write(INDEX, class_page(so_far))
+
+    def _set_aside(self) -> None:
+        """Move the earlier results out of the way, whole."""
+        path = self._folder.path
+        if (path / RESULTS).is_file():
+            if (path / _EARLIER).is_file():
+                self._keep(self.records)
+                self._folder.delete(RESULTS)
+            else:
+                self._folder.move(RESULTS, _EARLIER)
+
+    def _keep(self, records: Mapping[str, SubmissionResult]) -> None:
+        assert self._heading is not None, "a run begins before it keeps anything"
+        kept = self._heading.model_copy(update={"submissions": tuple(records.values())})
+        self._folder.write(_EARLIER, as_text(kept), durable=True)
 
     def enter(self, result: SubmissionResult) -> None:
         """Write one record down, and its page.
@@ -101,11 +111,13 @@ class Ledger:
             OSError: they cannot be written.
         """
         assert self._heading is not None, "a run begins before it has a record"
-        self._folder.write(self._names[result.id], as_text(result))
+        self._folder.write(self._names[result.id], as_text(result), durable=True)
         self._folder.write(self._pages[result.id], submission_page(result, self._heading))
 
     def close(self, results: Results) -> Path:
         """Write all records down in one file, and let those of their own go.
+
+        Earlier records that none of these replaces are kept, for a run that asks as theirs did.
 
         Returns:
             The class page.
@@ -113,11 +125,21 @@ class Ledger:
         Raises:
             OSError: something cannot be written; the records of their own stay.
         """
-        self._folder.write(RESULTS, as_text(results))
+        self._folder.write(RESULTS, as_text(results), durable=True)
         self._folder.write(INDEX, class_page(results))
+        replaced = {each.id for each in results.submissions}
+        others = {id_: each for id_, each in self.records.items() if id_ not in replaced}
+        if others:
+            self._keep(others)
+        else:
+            self._folder.delete(_EARLIER)
         for name in self._folder.own(_RECORDS):
             self._folder.delete(name)
         return self._folder.path / INDEX
+
+    def release(self) -> None:
+        """Let other runs write to the folder."""
+        self._folder.release()
 
 
 def file_names(ids: Sequence[str]) -> dict[str, str]:

@@ -41,6 +41,16 @@ class Plan:
         """Return what the record of a submission would rest on if it were graded now."""
         return rests_on(submission, self.course, self.courses, self.bank, self.levels[-1])
 
+    def judged(self) -> dict[str, str]:
+        """Return the file that each submission is judged by, where there is one."""
+        found: dict[str, str] = {}
+        for submission in self.submissions:
+            with contextlib.suppress(Exception):  # it is told of the submission when it is graded
+                each = match(submission, self.course, self.courses)
+                if each.file:
+                    found[submission.id] = submission.files[each.file]
+        return found
+
     def asked(self) -> list[tuple[Part, Convention]]:
         """Return the different parts that the submissions seem to define, and their conventions."""
         found: dict[tuple[str, str], tuple[Part, Convention]] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 from bn_properties.records import SubmissionResult
@@ -69,17 +71,24 @@ class Display(Watch):
     def ready(self, result: SubmissionResult) -> None:
         """Count a record."""
         self._done += 1
-        self._bar.update(self._task, advance=1, rate=self._rate())
+        with self._shown():
+            self._bar.update(self._task, advance=1, rate=self._rate())
 
     def in_hand(self, ids: Sequence[str]) -> None:
         """Name what is being graded."""
         self._hand = one_line(", ".join(ids))
         shown = self._hand if len(self._hand) <= _SHOWN else f"{self._hand[: _SHOWN - 1]}…"
-        self._bar.update(self._task, hand=shown)
-        now = self._clock()
-        if not self._console.is_terminal and now - self._told >= EVERY:
-            self._told = now
-            self._console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
+        with self._shown():
+            self._bar.update(self._task, hand=shown)
+            now = self._clock()
+            if not self._console.is_terminal and now - self._told >= EVERY:
+                self._told = now
+                self._console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def _shown() -> AbstractContextManager[None]:
+        """Show something, if there is anywhere to show it: the run does not end for that."""
+        return contextlib.suppress(OSError)
 
     def _seconds(self) -> float:
         return max(self._clock() - self._started, 1e-9)
@@ -95,7 +104,8 @@ class Display(Watch):
 
     def __enter__(self) -> Display:
         """Begin to show it."""
-        self._bar.start()
+        with self._shown():
+            self._bar.start()
         return self
 
     def __exit__(
@@ -105,4 +115,5 @@ class Display(Watch):
         trace: TracebackType | None,
     ) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        with self._shown():
+            self._bar.stop()

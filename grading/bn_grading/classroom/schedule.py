@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
+import multiprocessing.context
+import multiprocessing.util
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bn_properties.records import SubmissionResult
 from pebble import ProcessExpired, ProcessPool
@@ -52,11 +55,24 @@ class Jobs(Protocol):
     """Processes that grade, here or elsewhere."""
 
     @property
-    def lost(self) -> tuple[type[BaseException], ...]:
+    def died(self) -> tuple[type[BaseException], ...]:
         """What a future raises when the process that had it in hand is gone."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything will come of what is waiting still."""
 
     def submit(self, submission: Submission) -> Future[Graded]:
         """Grade a submission when there is a process for it."""
+
+
+class Lost(NamedTuple):
+    """What jobs have not graded."""
+
+    died: list[Submission]
+    """Whose process died with it in hand."""
+    left: list[Submission]
+    """What no process has begun, or may have begun, before there was none any more."""
 
 
 def grade_here(plan: Plan, watch: Watch) -> None:
@@ -66,6 +82,10 @@ def grade_here(plan: Plan, watch: Watch) -> None:
         watch.ready(plan.grade(submission))
 
 
+ATTEMPTS = 3
+"""How often processes are started anew after all were lost and nothing was graded."""
+
+
 def grade_in_processes(plan: Plan, watch: Watch) -> None:
     """Grade all submissions in processes of this machine, `plan.jobs` at a time.
 
@@ -73,38 +93,44 @@ def grade_in_processes(plan: Plan, watch: Watch) -> None:
         Stopped: the watch says so; the processes are gone.
     """
     with _tapes(plan.bank.cache.folder) as folder:
-        tapes = KeptTapes(folder)
-        with _processes(plan, tapes, plan.jobs) as jobs:
-            tapes = jobs.keep_tapes(plan, watch)
-            again = grade_with(jobs, plan, plan.submissions, watch)
-        for submission in again:
+        tapes, left, died, attempts = KeptTapes(folder), list(plan.submissions), [], 0
+        while left and attempts < ATTEMPTS:
+            with _processes(plan, tapes, plan.jobs) as jobs:
+                tapes = jobs.keep_tapes(plan, watch)
+                lost = grade_with(jobs, plan, left, watch)
+            if lost.left:
+                _log.warning("all job processes are gone; they are started again")
+            # What is graded one by one must come to an end, whatever dies meanwhile.
+            attempts = attempts + 1 if len(lost.left) == len(left) else 0
+            left = lost.left
+            died += lost.died
+        for submission in (*died, *left):
             _log.warning("%s: its job process died; it is tried again alone", submission.id)
             with _processes(plan, tapes, 1) as jobs:
                 give_up(grade_with(jobs, plan, [submission], watch), plan, watch)
 
 
-def grade_with(
-    jobs: Jobs, plan: Plan, submissions: Sequence[Submission], watch: Watch
-) -> list[Submission]:
-    """Grade submissions with `jobs`; return those whose process was lost.
+def grade_with(jobs: Jobs, plan: Plan, submissions: Sequence[Submission], watch: Watch) -> Lost:
+    """Grade submissions with `jobs`; return what was lost, in order.
 
     Raises:
         Stopped: the watch says so.
     """
-    lost: list[Submission] = []
+    died, left = set[str](), {each.id for each in submissions}
     waiting: dict[Future[Graded], Submission] = {}
     for submission in submissions:
         try:
             waiting[jobs.submit(submission)] = submission
         except RuntimeError as error:  # there are no processes any more
             _log.warning("%s: not begun: %s", submission.id, error)
-            lost.append(submission)
-    for future, submission in _as_completed(waiting, watch):
+    for future, submission in _as_completed(jobs, waiting, watch):
         try:
             graded = future.result()
-        except jobs.lost as error:
+        except (BrokenProcessPool, CancelledError):
+            continue
+        except jobs.died as error:
             _log.warning("%s: lost: %s", submission.id, error)
-            lost.append(submission)
+            died.add(submission.id)
         except Exception as error:
             _log.exception("%s: the job failed", submission.id)
             reason = f"the grader failed ({type(error).__name__}: {error})"
@@ -112,37 +138,48 @@ def grade_with(
         else:
             note(graded.log)
             watch.ready(graded.result)
-    order = {each.id: place for place, each in enumerate(submissions)}
-    return sorted(lost, key=lambda each: order[each.id])
+        left.discard(submission.id)
+    return Lost(
+        [each for each in submissions if each.id in died],
+        [each for each in submissions if each.id in left],
+    )
 
 
-def give_up(lost: Sequence[Submission], plan: Plan, watch: Watch) -> None:
+def give_up(lost: Lost, plan: Plan, watch: Watch) -> None:
     """Enter what was lost twice as not graded."""
-    for submission in lost:
+    for submission in (*lost.died, *lost.left):
         reason = "the grader's process died, and again when it was tried alone"
         watch.ready(ungraded(submission, plan.course, reason))
 
 
 def _as_completed(
-    futures: Mapping[Future[Graded], Submission], watch: Watch
+    jobs: Jobs, futures: Mapping[Future[Graded], Submission], watch: Watch
 ) -> Iterator[tuple[Future[Graded], Submission]]:
+    """Yield what is ready, as long as more can become ready."""
     waiting = dict(futures)
     while waiting:
+        alive = jobs.alive  # before it is asked what is done: nothing is missed in between
         done, _ = wait(waiting, LOOK, FIRST_COMPLETED)
         if watch.stopped:
             raise Stopped
         for future in done:
             yield future, waiting.pop(future)
+        if not done and not alive:
+            return
         watch.in_hand([each.id for future, each in waiting.items() if future.running()])
 
 
 class _Processes:
     """Pebble's processes: one that dies takes nothing with it but what it had in hand."""
 
-    lost: tuple[type[BaseException], ...] = (ProcessExpired, BrokenProcessPool, CancelledError)
+    died: tuple[type[BaseException], ...] = (ProcessExpired,)
 
     def __init__(self, pool: ProcessPool, plan: Plan, tapes: KeptTapes) -> None:
         self._pool, self._plan, self._tapes = pool, alone(plan), tapes
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._pool.active)
 
     def submit(self, submission: Submission) -> Future[Graded]:
         return self._pool.schedule(grade_one, args=(self._plan, self._tapes, submission))
@@ -154,11 +191,14 @@ class _Processes:
         """
         bank, folder = plan.bank, self._tapes.folder
         missing = [each for each in plan.asked() if not bank.has(*each)]
-        waiting: set[Future[None]] = {
-            self._pool.schedule(keep_tape, args=(self._plan, self._tapes, *each))
-            for each in missing
-        }
-        while waiting:
+        try:
+            waiting: set[Future[None]] = {
+                self._pool.schedule(keep_tape, args=(self._plan, self._tapes, *each))
+                for each in missing
+            }
+        except RuntimeError:  # there are no processes any more, as will be seen
+            return self._tapes
+        while waiting and self.alive:
             done, waiting = wait(waiting, LOOK, FIRST_COMPLETED)
             if watch.stopped:
                 raise Stopped
@@ -172,18 +212,31 @@ class _Processes:
 
 @contextlib.contextmanager
 def _processes(plan: Plan, tapes: KeptTapes, count: int) -> Iterator[_Processes]:
-    # Forked from a process that has no threads and holds nothing, where there is one.
-    offered = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in offered else "spawn")
-    if "forkserver" in offered:
-        context.set_forkserver_preload(["bn_grading.classroom.job"])
     level = logging.getLogger(LOGGER).getEffectiveLevel()
-    pool = ProcessPool(count, initializer=prepare, initargs=(level,), context=context)
+    initial = (level, Path(multiprocessing.util.get_temp_dir()))
+    pool = ProcessPool(count, initializer=prepare, initargs=initial, context=_context())
     try:
         yield _Processes(pool, plan, tapes)
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Return how processes are started: forked from one that has no threads and holds nothing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bn_grading.classroom.job"])
+    # Ctrl-C at a terminal reaches that process, too: it must not be at its imports then. The
+    # tracker's start would let the signal through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
 @contextlib.contextmanager

@@ -11,47 +11,32 @@ import ast
 import hashlib
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-
-from bn_grading.intake.submission import Submission
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 LEAST = 40
 """Nodes of a syntax tree: what is shorter is alike by chance."""
+MOST = 200_000
+"""Characters: nobody wrote a longer file by hand."""
 
 
-def similar(submissions: Sequence[Submission]) -> list[tuple[str, ...]]:
-    """Return the groups of ids, two or more, that share a file but for names and formatting.
-
-    A file that is the same to the byte in most of the class was handed out, and says nothing.
-    """
-    handed_out = _handed_out(submissions)
-    groups: dict[str, dict[str, None]] = defaultdict(dict)
-    for submission in submissions:
-        for source in submission.files.values():
-            if source in handed_out:
-                continue
-            form = normal_form(source)
-            if form is not None:
-                groups[form][submission.id] = None
-    found = {tuple(sorted(group)) for group in groups.values() if len(group) > 1}
-    return sorted(found)
-
-
-def _handed_out(submissions: Sequence[Submission]) -> set[str]:
-    counts: dict[str, int] = defaultdict(int)
-    for submission in submissions:
-        for source in set(submission.files.values()):
-            counts[source] += 1
-    return {
-        source for source, count in counts.items() if count > 2 and 2 * count > len(submissions)
-    }
+def similar(files: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return the groups of ids, two or more, whose files are one but for names and formatting."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for id_, source in files.items():
+        form = normal_form(source)
+        if form is not None:
+            groups[form].append(id_)
+    return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
 
 
 def normal_form(source: str) -> str | None:
     """Return a digest of a file without its names and formatting.
 
-    None where it does not parse, or is too short to say anything.
+    None where it does not parse, or is too short, or too long, to say anything.
     """
+    if len(source) > MOST:
+        return None
     try:
         with warnings.catch_warnings():  # of a student's escapes and comparisons
             warnings.simplefilter("ignore")
@@ -59,93 +44,135 @@ def normal_form(source: str) -> str | None:
         nodes = list(ast.walk(tree))
         if len(nodes) < LEAST:
             return None
-        _strip(nodes)
-        _Renamed(_own_names(nodes), _own_attributes(nodes)).visit(tree)
-        return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        bare = _Bare().visit(tree)
+        return hashlib.sha256(ast.dump(_Renamed(nodes).visit(bare)).encode()).hexdigest()
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 
 
-def _strip(nodes: Iterable[ast.AST]) -> None:
-    """Leave out what does nothing: docstrings, and annotations of arguments and results."""
-    for node in nodes:
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                each
-                for each in body
-                if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
-            ]
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.returns = None
+class _Bare(ast.NodeTransformer):
+    """Leaves out what does nothing: docstrings and annotations."""
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        node.annotation = ast.Constant(None)
+        if node.value is None:  # a field, or nothing at all
+            return self.generic_visit(node)
+        return self.generic_visit(ast.Assign([node.target], node.value))
+
+    def visit_arg(self, node: ast.arg) -> Any:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        node.returns = None
+        return self.generic_visit(node)
 
 
-def _own_names(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the variables, arguments, functions, classes and modules that a file names."""
-    own = set[str]()
-    for node in nodes:
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
-                own.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                own.add(name)
-            case ast.ClassDef(name=name):
-                own.add(name)
-            case ast.alias(name=name, asname=other):
-                own.add(other or name)
-    return own
+_NAMES = {
+    ast.Name: ("id",),
+    ast.arg: ("arg",),
+    ast.FunctionDef: ("name",),
+    ast.AsyncFunctionDef: ("name",),
+    ast.ClassDef: ("name",),
+    ast.ExceptHandler: ("name",),
+    ast.MatchAs: ("name",),
+    ast.MatchStar: ("name",),
+    ast.MatchMapping: ("rest",),
+}
+"""Where a node names something, or stands for it."""
 
 
-def _own_attributes(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the attributes that a file sets, and its methods: others are a library's."""
-    own = set[str]()
-    for node in nodes:
-        match node:
-            case ast.Attribute(attr=name, ctx=ast.Store()):
-                own.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                own.add(name)
-    return {name for name in own if not (name.startswith("__") and name.endswith("__"))}
-
-
-class _Renamed(ast.NodeVisitor):
+class _Renamed(ast.NodeTransformer):
     """Replaces a file's own names by numbers, in order of appearance."""
 
-    def __init__(self, names: set[str], attributes: set[str]) -> None:
-        self._names, self._attributes = names, attributes
-        self._numbers: dict[tuple[str, str], str] = {}
+    def __init__(self, nodes: Iterable[ast.AST]) -> None:
+        nodes = list(nodes)
+        imports = [each for node in nodes for each in _aliases(node)]
+        self._modules = {each.asname or each.name for each in imports}
+        self._names = self._modules | {name for node in nodes for name in _given(node)}
+        self._fields = {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        }
+        self._methods = {
+            each.name
+            for node in nodes
+            if isinstance(node, ast.ClassDef)
+            for each in node.body
+            if isinstance(each, ast.FunctionDef) and not each.name.startswith("__")
+        }
+        self._numbers: dict[str, str] = {}
 
-    def _number(self, kind: str, name: str) -> str:
-        return self._numbers.setdefault((kind, name), f"{kind}{len(self._numbers)}")
+    def _number(self, name: str, own: set[str]) -> str:
+        return self._numbers.setdefault(name, f"n{len(self._numbers)}") if name in own else name
 
-    def _name(self, name: str) -> str:
-        return self._number("n", name) if name in self._names else name
+    def visit(self, node: ast.AST) -> Any:
+        for kind in _NAMES.get(type(node), ()):
+            name = getattr(node, kind)
+            if name is not None:
+                own = self._names | self._methods
+                setattr(node, kind, self._number(name, own))
+        return super().visit(node)
 
-    def _attribute(self, name: str) -> str:
-        return self._number("a", name) if name in self._attributes else name
+    def visit_alias(self, node: ast.alias) -> Any:
+        """What is imported keeps its name; what it is called here does not."""
+        node.asname = self._number(node.asname or node.name, self._names)
+        return node
 
-    def visit(self, node: ast.AST) -> None:
-        match node:
-            case ast.Name():
-                node.id = self._name(node.id)
-            case ast.arg():
-                node.arg = self._name(node.arg)
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                node.name = self._name(node.name)
-            case ast.Attribute():
-                node.attr = self._attribute(node.attr)
-            case ast.alias():  # what is imported keeps its name; what it is called here does not
-                node.asname = self._name(node.asname or node.name)
-            case ast.Call(func=ast.Name(id=name)) if name in self._names:
-                self._keywords(node)
-            case ast.Call(func=ast.Attribute(attr=name)) if name in self._attributes:
-                self._keywords(node)
-        self.generic_visit(node)
+    def visit_Global(self, node: ast.Global) -> Any:
+        node.names = [self._number(name, self._names) for name in node.names]
+        return node
 
-    def _keywords(self, call: ast.Call) -> None:
-        """A call of one of the file's own functions names its arguments."""
-        for each in call.keywords:
-            if each.arg is not None:
-                each.arg = self._name(each.arg)
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> Any:
+        node.names = [self._number(name, self._names) for name in node.names]
+        return node
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        """A method that is called may be a library's, as of an array; so may its arguments."""
+        attribute: ast.Attribute | None = None
+        own = False
+        match node.func:
+            case ast.Attribute(value=ast.Name(id=name)) as attribute if name in self._modules:
+                own = False
+            case ast.Attribute(value=ast.Name(id="self" | "cls")) as attribute:
+                own = attribute.attr in self._methods | self._fields
+            case ast.Attribute() as attribute:
+                own = attribute.attr in self._methods
+            case ast.Name(id=name):
+                own = name in self._names - self._modules
+        if attribute is None:
+            node.func = self.visit(node.func)
+        else:
+            attribute.value = self.visit(attribute.value)
+            if own:
+                attribute.attr = self._number(attribute.attr, self._methods | self._fields)
+        node.args = [self.visit(each) for each in node.args]
+        for each in node.keywords:
+            if own and each.arg is not None:
+                each.arg = self._number(each.arg, self._names)
+            each.value = self.visit(each.value)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        """Where it is not called: of a module, it is a library's."""
+        of_module = isinstance(node.value, ast.Name) and node.value.id in self._modules
+        node.value = self.visit(node.value)
+        if not of_module:
+            node.attr = self._number(node.attr, self._fields | self._methods)
+        return node
+
+
+def _aliases(node: ast.AST) -> list[ast.alias]:
+    return node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+
+
+def _given(node: ast.AST) -> list[str]:
+    """Return the names that a node gives."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
+        return []
+    found = (getattr(node, kind) for kind in _NAMES.get(type(node), ()))
+    return [name for name in found if name is not None]

@@ -288,10 +288,18 @@ class ModuleAdapter(Adapter):
         self._module.momentum = momentum
 
     def overwrite(self, out: Any) -> None:
-        """Write into the latest output, as an activation in place does."""
+        """Write into the latest output, as an activation in place does.
+
+        Raises:
+            Absent: PyTorch lets nobody do that: it is a view that a Function has returned.
+        """
         assert self._trained is not None
         with torch.no_grad():
             self._trained.out.detach().zero_()
+        try:
+            assert self._trained.out.grad_fn is not None
+        except RuntimeError as error:
+            raise Absent(f"PyTorch refuses an output that is edited: {error}") from None
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of weight and bias, in float64: a forward may convert the module."""

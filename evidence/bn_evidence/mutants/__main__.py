@@ -16,8 +16,8 @@ from bn_evidence.mutants.judged import REFUSES, Judged, judge
 
 HEAD = """# Source mutants
 
-Each right NumPy file in `fixtures/correct/` (but for one that refuses a batch of one) is edited in one place at a time, in every way that
-`bn_evidence/mutants/operators.py` knows: operators and constants exchanged, signs, axes,
+Each right NumPy file in `fixtures/correct/`, but one that refuses a batch of one, is edited in one
+place at a time, in every way that `bn_evidence/mutants/operators.py` knows: operators and constants exchanged, signs, axes,
 `keepdims`, factors, terms, divisors and exponents dropped, names and arguments swapped, statements
 deleted, conditions negated, mean for sum, n − 1 for n. Code that is not batch norm stays.
 

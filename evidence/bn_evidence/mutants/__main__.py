@@ -17,9 +17,10 @@ from bn_evidence.mutants.judged import REFUSES, Judged, judge
 HEAD = """# Source mutants
 
 Each right NumPy file in `fixtures/correct/`, but one that refuses a batch of one, is edited in one
-place at a time, in every way that `bn_evidence/mutants/operators.py` knows: operators and constants exchanged, signs, axes,
-`keepdims`, factors, terms, divisors and exponents dropped, names and arguments swapped, statements
-deleted, conditions negated, mean for sum, n − 1 for n. Code that is not batch norm stays.
+place at a time, in every way that `bn_evidence/mutants/operators.py` knows: operators and
+constants exchanged, signs, axes, `keepdims`, factors, terms, divisors and exponents dropped, names
+and arguments swapped, statements deleted, conditions negated, mean for sum, n − 1 for n. Code that
+is not batch norm stays.
 
 What counts as *different* is settled without the properties: `bn_evidence/mutants/truth.py`
 computes the right answers to 40 digits with mpmath (in the extra `test`) for well-conditioned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,13 +12,19 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bn_grading.case_bank import CaseBank
 from bn_grading.classroom import cluster
+from bn_grading.classroom.plan import Plan
+from bn_grading.classroom.schedule import Watch
+from bn_grading.courses.model import built_in
+from bn_grading.intake.paths import collect
+from bn_grading.subject.isolation import Level
 from bn_properties.records import Tool
 from bn_reports.formats.results_json import read_results
 
@@ -90,6 +97,21 @@ def grade(folder: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+@contextlib.contextmanager
+def until_connected(address: str) -> Iterator[Any]:
+    """Connect with a cluster as soon as it has a worker."""
+    deadline = time.monotonic() + 60
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                client = stack.enter_context(cluster.connected(address))
+                break
+            except cluster.NoCluster:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        yield client
+
+
 def timeless(report: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(read_results(report / "results.json").model_dump_json())
     for each in found["submissions"]:
@@ -124,6 +146,28 @@ def test_a_worker_is_killed_midway_and_nothing_is_lost(
     here = grade(tmp_path, "--jobs", "2", "--out", "here")
     here.communicate(timeout=240)
     assert timeless(tmp_path / "here") == timeless(tmp_path / "there")
+
+
+def test_what_is_in_hand_is_told(tmp_path: Path, fixtures_folder: Path, workers: Cluster) -> None:
+    path = fixtures_folder / "correct" / "cmu_handout.py"
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(
+            "import time\ntime.sleep(1)\n" + path.read_text("utf-8")
+        )
+    seen = set[str]()
+
+    class Hand(Watch):
+        def in_hand(self, ids: Sequence[str]) -> None:
+            seen.update(ids)
+
+    submissions = collect([str(tmp_path / "a.py"), str(tmp_path / "b.py")]).submissions
+    courses = tuple(built_in().values())
+    plan = Plan(submissions, None, courses, CaseBank(0, 11), 1, (Level.NONE,))
+    workers.add_worker()
+    connected = until_connected(workers.address)
+    with connected as client:
+        cluster.grade_on_cluster(plan, client, Hand())
+    assert {"a", "b"} == seen
 
 
 def test_a_scheduler_that_is_gone_ends_the_run_and_what_was_graded_is_kept(
@@ -165,14 +209,8 @@ def test_a_cluster_that_cannot_be_used_is_told_in_one_line(
     assert f"bnoracle: --scheduler {workers.address}: the scheduler has no worker" in stderr
     assert not (tmp_path / "bnoracle-report" / "index.html").exists()
     workers.add_worker()
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with cluster.connected(workers.address):
-                break
-        except cluster.NoCluster:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+    with until_connected(workers.address):
+        pass
     monkeypatch.setattr(cluster, "tool", lambda: Tool(version="9.9"))  # here, and not there
     with pytest.raises(cluster.NoCluster, match=r"grades with .* here it is bnoracle 9\.9"):
         cluster.connected(workers.address).__enter__()

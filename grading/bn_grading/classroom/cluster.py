@@ -7,7 +7,8 @@ to another.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -107,14 +108,29 @@ class _Cluster:
         self.address = client.scheduler.addr
         self._executor = client.get_executor(pure=False)
         self._plan = alone(plan)
+        self._ids: dict[str, str] = {}
 
     @property
     def alive(self) -> bool:
         return self._client.status in ("running", "connecting")
 
     def submit(self, submission: Submission) -> Future[Graded]:
-        future: Future[Graded] = self._executor.submit(grade_one, self._plan, None, submission)
+        key = f"bnoracle-{uuid.uuid4().hex}"
+        self._ids[key] = submission.id
+        future: Future[Graded] = self._executor.submit(
+            grade_one, self._plan, None, submission, key=key
+        )
         return future
+
+    def in_hand(self, waiting: Mapping[Future[Graded], Submission]) -> list[str]:
+        """Return what the scheduler has given to workers."""
+        try:
+            given = self._client.processing()
+        except Exception:  # it may be gone: that is seen elsewhere
+            return []
+        left = {each.id for each in waiting.values()}
+        ids = (self._ids.get(key, "") for keys in given.values() for key in keys)
+        return [id_ for id_ in ids if id_ in left]
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # the client may be closed: there is nothing left

@@ -65,6 +65,9 @@ class Jobs(Protocol):
     def submit(self, submission: Submission) -> Future[Graded]:
         """Grade a submission when there is a process for it."""
 
+    def in_hand(self, waiting: Mapping[Future[Graded], Submission]) -> list[str]:
+        """Return the ids of those that are being graded."""
+
 
 class Lost(NamedTuple):
     """What jobs have not graded."""
@@ -166,7 +169,7 @@ def _as_completed(
             yield future, waiting.pop(future)
         if not done and not alive:
             return
-        watch.in_hand([each.id for future, each in waiting.items() if future.running()])
+        watch.in_hand(jobs.in_hand(waiting))
 
 
 class _Processes:
@@ -183,6 +186,9 @@ class _Processes:
 
     def submit(self, submission: Submission) -> Future[Graded]:
         return self._pool.schedule(grade_one, args=(self._plan, self._tapes, submission))
+
+    def in_hand(self, waiting: Mapping[Future[Graded], Submission]) -> list[str]:
+        return [each.id for future, each in waiting.items() if future.running()]
 
     def keep_tapes(self, plan: Plan, watch: Watch) -> KeptTapes:
         """Have the tapes made that are asked for and not kept yet.

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,10 +36,18 @@ SLOW = "import time\ntime.sleep(120)\nclass BatchNorm1d: pass\n"
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of a short name, whatever folder the tests are run in: see `schedule._context`."""
+    with tempfile.TemporaryDirectory(prefix="bn", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def work(tmp_path: Path, fixtures_folder: Path) -> Path:
     """A class of six, two of which take long."""
     folder = tmp_path / "class"
     folder.mkdir()
+    (tmp_path / "tmp").mkdir()
     for name in ("cmu_handout", "cmu_einsum"):
         shutil.copy(fixtures_folder / "correct" / f"{name}.py", folder / f"a_{name}.py")
         shutil.copy(fixtures_folder / "correct" / f"{name}.py", folder / f"z_{name}.py")
@@ -69,17 +78,17 @@ def _command(pid: int) -> str:
 
 
 def started(folder: Path, *more: str) -> subprocess.Popen[str]:
+    temporary = {"TMPDIR": str(folder / "tmp")} if (folder / "tmp").exists() else {}
     # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        (folder / "tmp").mkdir(exist_ok=True)
         return subprocess.Popen(
             [str(SCRIPT), "grade", "class", *OPTIONS, *more],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(folder / "tmp")},
+            env={**os.environ, **temporary},
             start_new_session=True,
         )
     finally:
@@ -97,7 +106,7 @@ def graded(report: Path) -> list[str]:
     return sorted(path.stem for path in (report / "results").glob("[!.]*.json"))
 
 
-def temporary(folder: Path) -> list[str]:
+def left_behind(folder: Path) -> list[str]:
     """Return what is left of temporary files; Hypothesis keeps its notes."""
     return [path.name for path in (folder / "tmp").iterdir() if "hypothesis" not in path.name]
 
@@ -115,7 +124,8 @@ def finish_without_the_slow(folder: Path) -> tuple[Results, str]:
         (folder / "class" / f"{name}.py").write_text("x = 1\n")
     process = started(folder)
     _, stderr = process.communicate(timeout=240)
-    assert (0, "") == (process.returncode, stderr)
+    assert 0 == process.returncode, stderr
+    assert all(" graded, " in line for line in stderr.splitlines()), stderr
     report = folder / "bnoracle-report"
     return read_results(report / "results.json"), (report / "index.html").read_text("utf-8")
 
@@ -168,7 +178,7 @@ def test_a_signal_ends_a_run_at_once_and_keeps_what_it_has(
         "goes on from there\n"
     )
     until(lambda: not strays(), 10)
-    assert [] == temporary(tmp_path)
+    assert [] == left_behind(tmp_path)
     page = " ".join((report / "index.html").read_text("utf-8").split())
     assert "4 of 6 submissions are not graded yet" in page
     so_far = read_results(report / "results.json")
@@ -188,7 +198,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_loses_what_was_in_hand_alone
     process.kill()
     process.wait()
     until(lambda: not strays(), 10)
-    assert [] == temporary(tmp_path)
+    assert [] == left_behind(tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

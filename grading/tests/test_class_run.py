@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -327,3 +328,24 @@ def test_what_is_in_hand_is_told(work: Path) -> None:
     watch = Hand()
     run(plan(work, jobs=1), watch)
     assert {OTHER, RIGHT, WRONG} == watch.seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are spawned anyway")
+def test_where_temporary_files_have_a_long_path_processes_are_started_one_by_one(
+    work: Path, tmp_path: Path
+) -> None:
+    """A socket's path may have a hundred letters."""
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    options = ("--examples", "11", "--jobs", "2", "--isolation", "none", "--allow-unisolated")
+    done = subprocess.run(
+        [sys.executable, "-m", "bn_grading.main", "grade", "work", *options],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(deep)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "Traceback" not in done.stderr
+    assert 3 == len(read_results(tmp_path / "bnoracle-report" / "results.json").submissions)

@@ -229,7 +229,9 @@ def _processes(plan: Plan, tapes: KeptTapes, count: int) -> Iterator[_Processes]
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    """Return how processes are started: forked from one that has no threads and holds nothing."""
+    """Return how processes are started: forked from one that has no threads and holds nothing,
+    where there can be one; its socket needs a folder for temporary files whose path is not long.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -240,6 +242,9 @@ def _context() -> multiprocessing.context.BaseContext:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        _log.info("job processes are started one by one: %s", error)
+        return multiprocessing.get_context("spawn")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context

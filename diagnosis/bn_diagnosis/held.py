@@ -10,7 +10,7 @@ from bn_properties.protocol import AnyArray, Quantity, SubjectError
 from bn_properties.scenario import Scenario
 
 from bn_diagnosis.matching import Observation, Place
-from bn_diagnosis.recovered_layer import KINDS, STEPS, RecoveredCandidate
+from bn_diagnosis.recovered_layer import KINDS, RecoveredCandidate
 from bn_diagnosis.recovery.forms import Observable
 
 ENOUGH = 0.95
@@ -32,12 +32,19 @@ class Held:
     last digits; they do not count, unless they are half of what there is.
     """
 
-    def __init__(self, found: RecoveredCandidate, observed: Sequence[Observation]) -> None:
+    def __init__(
+        self,
+        found: RecoveredCandidate,
+        observed: Sequence[Observation],
+        explained: Sequence[Observable],
+    ) -> None:
         """Compare what it gives with what was observed: a sample first, which is enough for one
         that gives half of it at most.
+
+        `explained` are the observables that it is to explain, by a formula of theirs or of what
+        they are computed from.
         """
-        steps = set(found.replaced)
-        kinds = {KINDS[name]: name for name, taken in STEPS.items() if taken in steps}
+        kinds = {KINDS[name]: name for name in explained}
         sample = _Comparison(found, kinds, observed[::SAMPLED])
         self.refuted = {name for name in sample.missed if 2 * sample.wrong(name) >= sample[name]}
         """The observables of which too much is not as the candidate gives it."""

@@ -110,7 +110,7 @@ class Formulas:
                 name for name in formulas if STEPS[name] not in given and left.get(name) is None
             )
             found = RecoveredCandidate(roots, following, self._candidates.batch_norm, unexplained)
-            held = Held(found, observed)
+            held = Held(found, observed, [name for name in left if name not in unexplained])
             if not held.refuted:
                 told = found.told(held.explained, held.total)
                 return (found, told, left) if held.concerned else None

@@ -153,7 +153,7 @@ def test_numbers_in_another_shape_are_compared_in_the_expected_one() -> None:
 def test_a_root_without_eps_is_as_uncertain_as_a_vanishing_variance() -> None:
     """At inference: by E/2V of itself, where the running variance V is off by E."""
     constant = np.full((3, 1), 0.1)
-    setup = Setup(1, eps=1.0, decay=0.5, running_var=np.array([1e-12]))
+    setup = Setup(1, eps=1.0, decay=0.5, running_var=np.array([1e-10]))
     scenario = Scenario(setup, (Train(constant), Infer(BATCH[:, :1])))
     measure = Measure(expects(scenario, CMU_HW1P1))
     of_step = measure.expected[1]

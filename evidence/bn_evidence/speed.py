@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -20,14 +19,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from bn_grading.case_bank import CaseBank
+from bn_grading.classroom.class_run import run
 from bn_grading.classroom.plan import Plan
-from bn_grading.classroom.schedule import run
+from bn_grading.classroom.schedule import Watch
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import built_in
 from bn_grading.examination import load_request
 from bn_grading.grade import grade
 from bn_grading.intake.paths import single
 from bn_grading.intake.submission import Submission
+from bn_grading.subject.computed import children
 from bn_grading.subject.remote import requests, responses
 from bn_grading.subject.session import Session, answered
 from bn_properties.protocol import Capability, Refusable
@@ -48,11 +49,25 @@ def cpu() -> float:
     return sum(os.times()[:4])
 
 
-def _most_memory(*, of_children: bool) -> int:
-    """Return the most memory that this process, or one it started, has had, in KiB, by Linux."""
-    if of_children:
-        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+class Memory(Watch):
+    """Looks, whenever it is told what is in hand, how much memory a job has had at most."""
+
+    def __init__(self) -> None:
+        """Have seen nothing yet."""
+        self.most = 0
+        """KiB."""
+
+    def in_hand(self, ids: Sequence[str]) -> None:
+        """Look at the jobs: children of the process that they are forked from, as Linux tells."""
+        for forking in children(os.getpid()):
+            for job in children(forking):
+                with contextlib.suppress(OSError, StopIteration):
+                    self.most = max(self.most, _most_memory(job))
+
+
+def _most_memory(pid: int) -> int:
+    """Return the most memory that a process has had, in KiB, by Linux."""
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
@@ -226,9 +241,10 @@ def many(count: int, jobs: int) -> None:
         submissions = [single(str(path)) for path in sorted(Path(name).glob("*.py"))]
         plan = Plan(submissions, None, COURSES, CaseBank(), jobs)
         began = time.perf_counter()
-        run(plan)
+        memory = Memory()
+        run(plan, memory)
         seconds = (time.perf_counter() - began) / count
-    print(seconds, _most_memory(of_children=jobs > 1))
+    print(seconds, memory.most)
 
 
 def growth() -> Iterator[tuple[str, str]]:

@@ -71,7 +71,8 @@ def graded(
         options = ["--course", name, "--examples", str(EXAMPLES), "--jobs", "2"]
         command = [str(SCRIPT), "grade", "--allow-unisolated", *files, *options]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert (0, "") == (done.returncode, done.stderr)
+        assert 0 == done.returncode, done.stderr
+        assert all(" graded, " in line for line in done.stderr.splitlines()), done.stderr
         results = read_results(folder / "bnoracle-report" / "results.json")
         found |= {keys[each.path]: each for each in results.submissions}
     return found

@@ -16,15 +16,13 @@ from bn_evidence.mutants.__main__ import HEAD, page
 from bn_evidence.mutants.compare import differences
 from bn_evidence.mutants.edits import mutants
 from bn_evidence.mutants.equivalents import explain
-from bn_evidence.mutants.judged import Judged, course_of, job, judge
+from bn_evidence.mutants.judged import REFUSES, Judged, course_of, job, judge
 from bn_evidence.power import markdown, measure
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.model import built_in
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
-REFUSES = {"cmu_recompute"}
-"""Right files that raise at a batch of one, as they may: the independent comparison asks one."""
 FILES = sorted(
     path for path in (ROOT / "fixtures" / "correct").glob("*.py") if path.stem not in REFUSES
 )

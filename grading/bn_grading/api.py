@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
+from bn_grading.classroom.class_run import run
 from bn_grading.classroom.plan import Plan
-from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.subject.isolation import Level
@@ -62,7 +62,8 @@ def grade(
     Args:
         paths: files, and folders of submissions.
         course, seed, examples, isolation: see `check`; the level is one for all.
-        jobs: how many submissions are graded at once, 1 to 1024.
+        jobs: how many submissions are graded at once, 1 to 1024. More than one are processes of
+            their own: a script that asks for them needs `if __name__ == "__main__":`.
 
     Raises:
         PathError: a path does not exist, or a folder holds no submission.

@@ -5,30 +5,31 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from bn_properties.catalogue import PROPERTIES
-from bn_properties.records import Status, SubmissionResult, json_schema
-from bn_reports.formats.results_json import read_results
+from bn_properties.records import Results, Status, json_schema
 from bn_reports.terminal.listing import fault_list, property_list
 from bn_reports.terminal.submission import class_table, submission_report
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
-from bn_grading.classroom.ledger import Ledger
 from bn_grading.classroom.plan import Plan, jobs_for
-from bn_grading.classroom.schedule import run
 from bn_grading.courses.model import Course, CourseError, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.intake.submission import PathError
+from bn_grading.log import write_log
 from bn_grading.subject.isolation import Level
 from bn_grading.subject.levels import NoSuchLevel, candidates, lacking, wanted
 from bn_grading.subject.levels import chosen as chosen_level
 from bn_grading.tape_cache import FOLDER, Cache
 from bn_grading.versions import environment, tool
+
+if TYPE_CHECKING:
+    from bn_grading.classroom.ledger import Ledger
 
 app = typer.Typer(
     name="bnoracle",
@@ -53,6 +54,13 @@ IsolationOption = Annotated[
     typer.Option(
         "--isolation", metavar="auto|full|lockdown|none", help="How submissions are kept apart."
     ),
+]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Write what the grader does, and its errors."),
+]
+DebugOption = Annotated[
+    bool, typer.Option("--debug", help="Show what the grader does, and its errors.")
 ]
 ExamplesOption = Annotated[
     int, typer.Option("--examples", min=11, max=10_000, help="How many cases to draw.")
@@ -95,65 +103,112 @@ def grade(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")
     ] = Path("bnoracle-report"),
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="ID", help="Grade this submission alone (repeatable)."),
+    ] = None,
+    regrade: Annotated[
+        bool, typer.Option("--regrade", help="Grade again what has not changed.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that holds other files.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Grade on a Dask cluster."),
+    ] = None,
     isolation: IsolationOption = "auto",
     allow_unisolated: Annotated[
         bool, typer.Option("--allow-unisolated", help="Grade even where nothing keeps them apart.")
     ] = False,
+    log: LogOption = None,
+    debug: DebugOption = False,
 ) -> None:
-    """Grade a class: a row a submission in the terminal, a page each in DIR/index.html."""
+    """Grade a class: a row a submission in the terminal, a page each in DIR/index.html.
+
+    What an earlier run into DIR has graded, and has not changed since, is kept: the same command
+    goes on where one was interrupted.
+    """
+    # What a class takes, nothing else waits for: processes, pages.
+    from bn_grading.classroom.class_run import Wanted, grade_class  # noqa: PLC0415
+    from bn_grading.classroom.cluster import NoCluster  # noqa: PLC0415
+    from bn_grading.classroom.interrupts import Interrupts  # noqa: PLC0415
+    from bn_grading.classroom.progress import Display  # noqa: PLC0415
+
     chosen = _course(course)
     try:
         found = collect(paths)
     except PathError as error:
         _stop(str(error))
     _tell_skipped(found.skipped)
-    if out.exists() and not out.is_dir():
-        _stop(f"--out {out} is a file, but must be a folder")
-    workers = _jobs(jobs, len(found.submissions))
+    ids = [submission.id for submission in found.submissions]
+    _known(only or (), ids)
+    workers = _jobs(jobs, len(ids))
     level = _level(isolation, allow_unisolated)
-    _warn_of_other_versions(out / "results.json")
+    ledger = _claimed(out, ids, force)
+    _log_to(log, debug)
+    _warn_of_other_versions(out, ledger.earlier)
+    courses = list(built_in().values())
+    bank = CaseBank(seed, examples)
+    plan = Plan(found.submissions, chosen, courses, bank, workers, (level,))
+    interrupts, errors = Interrupts(), Console(stderr=True)
     try:
-        ledger = Ledger(out, [submission.id for submission in found.submissions])
+        with interrupts, Display(interrupts, errors) as display:
+            wanted = Wanted(only or (), regrade)
+            report = grade_class(plan, ledger, display, wanted, scheduler)
+    except NoCluster as error:
+        _stop(f"--scheduler {error}")
+    except OSError as error:
+        print(
+            f"bnoracle: {error.filename or out} cannot be written: {error.strerror}; what was "
+            f"graded before is kept in {out}, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise typer.Exit(GRADER_FAILED) from None
+    if report.stopped:
+        done = f"{len(report.results.submissions)} of {len(ids)}"
+        print(
+            f"bnoracle: {report.stopped}; {done} are graded, and kept in {out}: the same command "
+            "goes on from there",
+            file=sys.stderr,
+        )
+        raise typer.Exit(128 + interrupts.received if interrupts.received else GRADER_FAILED)
+    console = Console()
+    console.print(class_table(report.results))
+    if report.kept:
+        console.print(f"{report.kept} had not changed and were not graded again", highlight=False)
+    console.print(f"{report.index}", markup=False, highlight=False, soft_wrap=True)
+    if any(each.status is Status.UNGRADED for each in report.results.submissions):
+        raise typer.Exit(GRADER_FAILED)
+
+
+def _claimed(out: Path, ids: Sequence[str], force: bool) -> Ledger:
+    """Return the ledger of a report folder that may be written to."""
+    from bn_grading.classroom.folder import FolderError  # noqa: PLC0415 (see `grade`)
+    from bn_grading.classroom.ledger import Ledger  # noqa: PLC0415
+
+    try:
+        return Ledger(out, ids, force=force)
+    except FolderError as error:
+        _stop(f"--out {error}")
     except OSError as error:
         _stop(f"--out {out} cannot be written: {error.strerror}")
-    plan = Plan(
-        found.submissions,
-        chosen,
-        list(built_in().values()),
-        CaseBank(seed, examples),
-        workers,
-        (level,),
-    )
-    progress = Progress(
-        TextColumn("grading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=(console := Console(stderr=True)),
-        transient=True,
-        disable=not console.is_terminal,
-    )
+
+
+def _known(only: Sequence[str], ids: Sequence[str]) -> None:
+    """Refuse an id that no submission has."""
+    for id_ in only:
+        if id_ not in ids:
+            near = get_close_matches(id_, ids, n=3) or ids[:3]
+            more = " …" if len(ids) > len(near) else ""
+            _stop(f"--only {id_}: no submission is called so, but {', '.join(near)}{more}")
+
+
+def _log_to(path: Path | None, debug: bool) -> None:
     try:
-        with progress:
-            task = progress.add_task("grading", total=len(found.submissions))
-
-            def ready(result: SubmissionResult) -> None:
-                ledger.enter(result)
-                progress.advance(task)
-
-            results = run(plan, ready)
-        ledger.close(results)
-    except KeyboardInterrupt:
-        print(f"bnoracle: interrupted; what was graded is in {out / 'results'}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-    from bn_reports.html.pages import write_html  # noqa: PLC0415 (nothing else needs Jinja2)
-
-    index = write_html(results, out)
-    console = Console()
-    console.print(class_table(results))
-    console.print(f"{index}", markup=False, highlight=False, soft_wrap=True)
-    if any(submission.status is Status.UNGRADED for submission in results.submissions):
-        raise typer.Exit(GRADER_FAILED)
+        write_log(path, debug=debug)
+    except OSError as error:
+        _stop(f"--log {path} cannot be written: {error.strerror}")
 
 
 def _level(isolation: str, allow_unisolated: bool) -> Level:
@@ -183,18 +238,16 @@ def _tell_skipped(skipped: Sequence[str]) -> None:
         print(f"bnoracle: skipped {listed}{more}", file=sys.stderr)
 
 
-def _warn_of_other_versions(path: Path) -> None:
-    """Say so when results that are already there were made with other versions."""
-    try:
-        before = read_results(path).environment
-    except (OSError, ValueError):
+def _warn_of_other_versions(out: Path, earlier: Results | None) -> None:
+    """Say so when the results that are already there were made with other versions."""
+    if earlier is None:
         return
-    now = environment()
+    before, now = earlier.environment, environment()
     for name in ("python", "numpy", "hypothesis"):
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             print(
-                f"bnoracle: warning: {path} was made with {name} {old}, this run uses {new}: "
+                f"bnoracle: warning: {out} was made with {name} {old}, this run uses {new}: "
                 "keep versions the same through a term",
                 file=sys.stderr,
             )
@@ -210,6 +263,8 @@ def check(
     seed: SeedOption = DEFAULT_SEED,
     examples: ExamplesOption = DEFAULT_EXAMPLES,
     isolation: IsolationOption = "auto",
+    log: LogOption = None,
+    debug: DebugOption = False,
 ) -> None:
     """Check one submission: the verdict, the smallest counterexample, the likely cause."""
     chosen = _course(course)
@@ -221,6 +276,7 @@ def check(
         levels = candidates(wanted(isolation))
     except NoSuchLevel as error:
         _stop(f"--{error}")
+    _log_to(log, debug)
     plan = Plan(
         [submission], chosen, list(built_in().values()), CaseBank(seed, examples), levels=levels
     )

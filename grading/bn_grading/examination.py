@@ -126,7 +126,8 @@ class Examination:
             self._bank.tape(part, self.match.course.convention)
             self._bank.cases(part.spatial_axes)
         # All that is kept has been read: what the submission writes from now on is not believed.
-        self._cached = self._bank.cache.believed = self._bank.cache.snapshot()
+        self._cached = self._bank.cache.snapshot()
+        self._bank.cache.believe(self._cached)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -211,8 +212,8 @@ class Examination:
     def close(self) -> None:
         """End the worker, and undo what was done to the cache meanwhile."""
         self._session.close()
-        self._bank.cache.believed = None
-        if self._cached is not None:
+        self._bank.cache.believe(None)
+        if self._cached is not None and self.level is Level.NONE:  # elsewhere it cannot write there
             self._bank.cache.discard_changes(self._cached)
 
     def __enter__(self) -> Examination:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from bn_grading.scoring import Score, score
 from bn_grading.subject.isolation import Level, NotIsolated
 from bn_grading.subject.session import CannotLoad
 from bn_grading.versions import basis
+
+_log = logging.getLogger(__name__)
 
 
 def grade(
@@ -56,9 +59,25 @@ def grade(
     except (CannotExamine, NotIsolated) as error:
         return ungraded(submission, chosen, str(error))
     except Exception as error:
+        _log.exception("%s: the grader failed", submission.id)
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
     on = None if chosen is None else basis(chosen, parts, bank, level)
     return _record(submission, chosen, on, verdict, time.monotonic() - started, output, notes)
+
+
+def rests_on(
+    submission: Submission,
+    course: Course | None,
+    courses: Sequence[Course],
+    bank: CaseBank,
+    level: Level,
+) -> Basis | None:
+    """Return what the record of a submission would rest on; None where no course asks anything."""
+    try:
+        found = match(submission, course, courses)
+    except NoMatch as error:
+        return None if error.course is None else basis(error.course, (), bank, level)
+    return basis(found.course, found.defined, bank, level)
 
 
 def _unusable(error: Exception) -> Score:

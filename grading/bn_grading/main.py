@@ -6,11 +6,15 @@ import gc
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 
 def main() -> None:
     """Run `bnoracle`."""
+    _prepare_streams()
+    # A student's escapes and comparisons are told of by Python where the file runs.
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
     # Hypothesis keeps notes on local modules in the current folder, unless it is told where.
     notes = Path(tempfile.gettempdir()) / "bnoracle-hypothesis"
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(notes))
@@ -23,9 +27,36 @@ def main() -> None:
         gc.freeze()
         gc.enable()
         app()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        _give_up_printing()
+        sys.exit(1)  # as Click does, where it is the one to see it
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Whatever else was to be written has its name: this is standard output, on a full disk.
+        _give_up_printing()
+        print(f"bnoracle: standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(3)
+
+
+def _prepare_streams() -> None:
+    """Print whatever a terminal can show, and nothing where there is none."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before we began
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (to the end)
+        else:
+            stream.reconfigure(errors="replace")
+
+
+def _give_up_printing() -> None:
+    """Leave nothing to be written when Python ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

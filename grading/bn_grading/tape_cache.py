@@ -64,8 +64,8 @@ class Cache:
         self.folder = _users_folder() if folder is None else folder
         """None where nothing is kept on disk."""
         self._own: Snapshot = {}
-        self.believed: Snapshot | None = None
-        """While a submission runs: what was kept before. Nothing else is read then."""
+        self._believed: Snapshot | None = None
+        self._sealed = False
 
     def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what is kept under `key`; what is not, is made and kept."""
@@ -83,9 +83,21 @@ class Cache:
         return made
 
     def _is_believed(self, path: Path) -> bool:
-        if self.believed is None:
+        if self._believed is None:
             return True
-        return _version(path.stat()) in (self.believed.get(path), self._own.get(path))
+        return _version(path.stat()) in (self._believed.get(path), self._own.get(path))
+
+    def believe(self, kept: Snapshot | None) -> None:
+        """Read nothing but what is in the snapshot, or was made here: a submission runs.
+
+        None: no submission runs any more.
+        """
+        if not self._sealed:
+            self._believed = kept
+
+    def seal(self, kept: Snapshot) -> None:
+        """Believe a snapshot from here on, whatever is believed later: others' submissions run."""
+        self._believed, self._sealed = kept, True
 
     def has(self, key: tuple[object, ...]) -> bool:
         """Whether anything is kept under `key`."""

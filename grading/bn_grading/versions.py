@@ -26,7 +26,7 @@ def environment() -> Environment:
     )
 
 
-def _installed(package: str) -> str:
+def installed(package: str) -> str:
     """Return a package's version; in a course whose framework is missing nothing is asked."""
     try:
         return version(package)
@@ -47,7 +47,7 @@ def basis(course: Course, parts: Sequence[Part], bank: CaseBank, level: Level) -
     return Basis(
         tool=tool().version,
         environment=environment(),
-        runtime=f"{name} {_installed(package)}",
+        runtime=f"{name} {installed(package)}",
         isolation=level.value,
         seed=bank.seed,
         examples=bank.examples,

@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,7 +48,8 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     report = tmp_path / "bnoracle-report"
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
-    assert {"index.html", "results.json", "submissions"} == {path.name for path in report.iterdir()}
+    there = {path.name for path in report.iterdir() if not path.name.startswith(".")}
+    assert {"index.html", "results.json", "submissions"} == there
     results = read_results(report / "results.json")
     assert [("cmu_handout", "correct"), ("cmu_root_plus_eps", "incorrect")] == [
         (submission.id, submission.status) for submission in results.submissions
@@ -170,6 +169,7 @@ def test_a_torch_module_without_torch_is_not_graded_and_says_so(
         (["grade", "one.py", "--seed", "-1"], "--seed"),
         (["grade", "one.py", "--jobs", "many"], "--jobs is 'many'"),
         (["grade", "one.py", "--out", "one.py"], "--out one.py is a file"),
+        (["grade", "one.py", "--scheduler", "nowhere:1", UNISOLATED], "--scheduler "),
         (["grade", "one.py", "--isolation", "none"], "--allow-unisolated grades them all the same"),
         (
             ["grade", "one.py", "--isolation", "most"],
@@ -214,29 +214,125 @@ def test_the_class_survives_a_submission_that_exits_hangs_or_floods(tmp_path: Pa
     assert "1 MiB" in said["floods"].summary
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_ctrl_c_keeps_what_was_graded(tmp_path: Path, fixtures_folder: Path) -> None:
+def test_one_of_a_class_is_named_by_its_id(tmp_path: Path, fixtures_folder: Path) -> None:
+    paths = [fixtures_folder / GOOD, fixtures_folder / BAD]
+    refused = run("grade", *paths, "--only", "cmu_handot", UNISOLATED, cwd=tmp_path)
+    assert (2, "") == (refused.returncode, refused.stdout)
+    assert "--only cmu_handot: no submission is called so, but cmu_handout" in refused.stderr
+    assert [] == list(tmp_path.iterdir())
+    options = ("--only", "cmu_handout", "--examples", 11, UNISOLATED)
+    done = run("grade", *paths, *options, cwd=tmp_path)
+    assert 0 == done.returncode
+    assert "1 correct\n1 not graded yet\n" in done.stdout
+
+
+def test_a_folder_of_somebody_elses_is_refused_and_by_force_nothing_in_it_changes(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    (tmp_path / "out" / "results").mkdir(parents=True)
+    mine = tmp_path / "out" / "results" / "cmu_handout.txt"
+    mine.write_text("mine")
+    options = ("--examples", 11, "--out", "out", UNISOLATED)
+    refused = run("grade", fixtures_folder / GOOD, *options, cwd=tmp_path)
+    assert (2, "") == (refused.returncode, refused.stdout)
+    assert "--out out holds files, but no report of bnoracle's" in refused.stderr
+    assert ["results"] == [path.name for path in (tmp_path / "out").iterdir()]
+    done = run("grade", fixtures_folder / GOOD, *options, "--force", cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "mine" == mine.read_text()
+    assert [mine] == list(mine.parent.iterdir())
+
+
+def test_similar_submissions_are_told(tmp_path: Path, fixtures_folder: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    shutil.copy(fixtures_folder / GOOD, work / "a_good.py")
-    (work / "b_slow.py").write_text("import time\ntime.sleep(60)\nclass BatchNorm1d: pass\n")
-    # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [str(SCRIPT), "grade", "work", "--jobs", "1", UNISOLATED],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    shutil.copy(fixtures_folder / GOOD, work / "ada.py")
+    text = (fixtures_folder / GOOD).read_text("utf-8")
+    (work / "bob.py").write_text("# my own work\n" + re.sub(r"\bZ\b", "inputs", text))
+    done = run("grade", "work", "--examples", 11, UNISOLATED, cwd=tmp_path)
+    assert "similar: ada, bob\n" in done.stdout
+    report = tmp_path / "bnoracle-report"
+    assert (("ada", "bob"),) == read_results(report / "results.json").similar
+    assert "<li>ada, bob</li>" in (report / "index.html").read_text("utf-8")
+
+
+def test_what_the_grader_does_is_written_down_where_it_is_asked_for(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copy(fixtures_folder / GOOD, work)
+    (work / "killer.py").write_text(
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nclass BatchNorm1d: pass\n"
     )
-    signal.signal(signal.SIGINT, before)
-    written = tmp_path / "bnoracle-report" / "results" / "a_good.json"
-    deadline = time.monotonic() + 120
-    while not written.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert 130 == process.returncode
-    assert "interrupted" in stderr
-    assert "Traceback" not in stderr
-    assert written.exists()
+    options = ("--examples", 11, "--isolation", "none", UNISOLATED)
+    done = run("grade", "work", *options, "--log", "log.txt", cwd=tmp_path)
+    assert (3, "") == (done.returncode, done.stderr)
+    log = (tmp_path / "log.txt").read_text("utf-8")
+    assert "INFO cmu_handout: correct, 20 of 20 points" in log
+    assert "WARNING killer: its job process died; it is tried again alone" in log
+    assert "DEBUG" not in log
+    again = run("grade", "work", *options, "--debug", cwd=tmp_path)
+    assert "DEBUG killer: begun" not in again.stdout
+    assert "INFO 2 submissions: 1 kept, 1 to grade" in again.stderr
+    file = work / "cmu_handout.py"
+    before = file.read_bytes()
+    refused = run("check", file, "--log", file, cwd=tmp_path)
+    assert "cannot be written: it is there, and no log" in refused.stderr
+    assert before == file.read_bytes()
+    done = run("check", file, "--examples", 11, "--log", tmp_path / "log.txt", cwd=tmp_path)
+    assert 0 == done.returncode, "a log goes on"
+    if Path("/dev/full").exists():
+        done = run("grade", file, *options, "--log", "/dev/full", "--regrade", cwd=tmp_path)
+        assert "bnoracle: /dev/full cannot be written: No space left on device\n" == done.stderr
+        assert 0 == done.returncode
+    refused = run("check", file, "--log", "no/such/log.txt", cwd=tmp_path)
+    assert (2, "") == (refused.returncode, refused.stdout)
+    assert "--log no/such/log.txt cannot be written: No such file or directory" in refused.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_any_encoding_of_the_terminal_will_do(
+    tmp_path: Path, fixtures_folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    for command in (("check",), ("grade", UNISOLATED)):
+        done = subprocess.run(
+            [str(SCRIPT), *command, str(fixtures_folder / BAD), "--examples", "11"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert b"" == done.stderr
+        assert "incorrect" in done.stdout.decode(encoding)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no shell like that")
+@pytest.mark.parametrize(
+    ("stdout", "code", "stderr"),
+    [
+        (">&-", 0, ""),
+        (">/dev/full", 3, "bnoracle: standard output: No space left on device\n"),
+    ],
+)
+def test_where_nothing_can_be_printed_what_was_graded_is_kept(
+    tmp_path: Path, fixtures_folder: Path, stdout: str, code: int, stderr: str
+) -> None:
+    if "/dev/full" in stdout and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    command = f"'{SCRIPT}' grade '{fixtures_folder / BAD}' --examples 11 {UNISOLATED} {stdout}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (code, stderr) == (done.returncode, done.stderr)
+    assert 1 == len(read_results(tmp_path / "bnoracle-report" / "results.json").submissions)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such folder")
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, fixtures_folder: Path
+) -> None:
+    done = run("grade", fixtures_folder / GOOD, "--out", "/proc/report", UNISOLATED, cwd=tmp_path)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "bnoracle: --out /proc/report cannot be written: " in done.stderr
+    assert 1 == len(done.stderr.splitlines())

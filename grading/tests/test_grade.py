@@ -63,10 +63,14 @@ def test_a_record_says_whose_it_is_and_what_could_have_been_earned(
     ],
 )
 def test_what_the_grader_cannot_do_is_no_fault_of_the_submissions(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, summary: str
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    summary: str,
 ) -> None:
     monkeypatch.setattr(EXAMINATION, raising(error))
     found = graded()
+    caplog.clear()
     assert (Status.UNGRADED, summary, CMU.id) == (found.status, found.summary, found.course)
 
 

@@ -156,7 +156,10 @@ def sizes(process: subprocess.Popen[bytes]) -> Iterator[int]:
     while process.poll() is None:
         assert time.monotonic() < until
         with contextlib.suppress(OSError):
-            jobs = [_size(each) for each in children_of(process.pid)]
+            # Jobs are children of the process that they are forked from.
+            below = children_of(process.pid)
+            below += [each for one in below for each in children_of(one)]
+            jobs = [_size(each) for each in below]
             yield max(jobs, default=0)
         time.sleep(0.2)
 

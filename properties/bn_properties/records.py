@@ -381,10 +381,14 @@ class Results(Record):
     examples: Annotated[int, Field(ge=1)]
     isolation: str
     submissions: tuple[SubmissionResult, ...]
+    pending: tuple[Text, ...] = ()
+    """The ids of submissions that are not graded yet: the run was interrupted, or left them out."""
+    similar: tuple[tuple[Text, ...], ...] = ()
+    """Groups of ids whose files differ in names and formatting alone; nothing is judged by it."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Results:
-        ids = [submission.id for submission in self.submissions]
+        ids = [*(submission.id for submission in self.submissions), *self.pending]
         if len(set(ids)) != len(ids):
             _unique("submission", ids)
         return self

@@ -12,14 +12,15 @@ from pathlib import Path
 from bn_grading.case_bank import CaseBank
 
 from bn_evidence.mutants.equivalents import CLASSES, explain
-from bn_evidence.mutants.judged import Judged, judge
+from bn_evidence.mutants.judged import REFUSES, Judged, judge
 
 HEAD = """# Source mutants
 
-Each right NumPy file in `fixtures/correct/` is edited in one place at a time, in every way that
-`bn_evidence/mutants/operators.py` knows: operators and constants exchanged, signs, axes,
-`keepdims`, factors, terms, divisors and exponents dropped, names and arguments swapped, statements
-deleted, conditions negated, mean for sum, n − 1 for n. Code that is not batch norm stays.
+Each right NumPy file in `fixtures/correct/`, but one that refuses a batch of one, is edited in one
+place at a time, in every way that `bn_evidence/mutants/operators.py` knows: operators and
+constants exchanged, signs, axes, `keepdims`, factors, terms, divisors and exponents dropped, names
+and arguments swapped, statements deleted, conditions negated, mean for sum, n − 1 for n. Code that
+is not batch norm stays.
 
 What counts as *different* is settled without the properties: `bn_evidence/mutants/truth.py`
 computes the right answers to 40 digits with mpmath (in the extra `test`) for well-conditioned
@@ -105,7 +106,7 @@ def _equivalent(everything: Sequence[Judged]) -> list[str]:
 
 
 if __name__ == "__main__":
-    files = [Path(name) for name in sys.argv[1:]]
+    files = [path for path in map(Path, sys.argv[1:]) if path.stem not in REFUSES]
     with ProcessPoolExecutor() as pool:
         found = pool.map(partial(judge, bank=CaseBank()), files)
         print(page(dict(zip((file.stem for file in files), found, strict=True))), end="")

@@ -15,6 +15,9 @@ from bn_evidence.mutants.edits import Mutant, mutants
 from bn_evidence.mutants.trial import rejection, submission
 from bn_evidence.mutants.truth import Defaults, situations
 
+REFUSES = {"cmu_recompute"}
+"""Right files that raise at a batch of one, as they may: the independent comparison asks one."""
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -88,7 +88,8 @@ def edits_of(
 
 def _binary(node: ast.BinOp) -> Iterator[Edit]:
     left, right, op = node.left, node.right, node.op
-    yield Edit("operator swapped", ast.BinOp(left, _SWAPPED[type(op)], right))
+    if type(op) in _SWAPPED:  # what is left formats text
+        yield Edit("operator swapped", ast.BinOp(left, _SWAPPED[type(op)], right))
     if isinstance(op, ast.Add | ast.Sub):
         yield Edit("last term dropped", left)
         minus = isinstance(op, ast.Sub)

@@ -183,7 +183,7 @@ def _bare(case: Case, defaults: Defaults) -> Expectations:
     return {
         "out": _affine(columns, moments, case, case.x.shape),
         **_gradients(columns, case),
-        **_statistics(*start, moments, defaults.decay)[0],
+        **_statistics(*start, moments, defaults.decay, defaults.eps)[0],
     }
 
 
@@ -193,7 +193,7 @@ def _situation(case: Case, defaults: Defaults) -> Situation:
     given_mean = [MP.mpf(float(v)) for v in case.running_mean]
     given_var = [MP.mpf(float(v)) for v in case.running_var]
     step = {"out": _affine(columns, moments, case, case.x.shape), **_gradients(columns, case)}
-    step |= _statistics(given_mean, given_var, moments, case.decay)[0]
+    step |= _statistics(given_mean, given_var, moments, case.decay, case.eps)[0]
     given = list(zip(given_mean, given_var, strict=True))
     probe = _affine(_columns(case.probe), given, case, case.probe.shape)
     mean = [MP.mpf(0)] * case.features
@@ -202,7 +202,7 @@ def _situation(case: Case, defaults: Defaults) -> Situation:
     for number, batch in enumerate((case.x, *case.more)):
         columns = _columns(batch)
         moments = [_moments(column) for column in columns]
-        expected, mean, var = _statistics(mean, var, moments, case.decay)
+        expected, mean, var = _statistics(mean, var, moments, case.decay, case.eps)
         sequence.append({"out": _affine(columns, moments, case, batch.shape), **expected})
         if number == 0:
             now = list(zip(mean, var, strict=True))
@@ -233,12 +233,17 @@ def _situation(case: Case, defaults: Defaults) -> Situation:
 
 
 def _statistics(
-    mean: list[Exact], var: list[Exact], moments: list[tuple[Exact, Exact]], decay: float
+    mean: list[Exact],
+    var: list[Exact],
+    moments: list[tuple[Exact, Exact]],
+    decay: float,
+    eps: float,
 ) -> tuple[Expectations, list[Exact], list[Exact]]:
     new_mean = _moved(mean, [m for m, _ in moments], decay)
     new_var = _moved(var, [v for _, v in moments], decay)
     sizes = [abs(a) + abs(m) + MP.sqrt(v) for a, (m, v) in zip(mean, moments, strict=True)]
-    var_sizes = [abs(a) + v for a, (_, v) in zip(var, moments, strict=True)]
+    # Taken back out of the denominator, a variance is off by rounding of itself and ε.
+    var_sizes = [abs(a) + v + eps for a, (_, v) in zip(var, moments, strict=True)]
     expected = {
         "running_mean": _sized(new_mean, sizes),
         "running_var": _sized(new_var, var_sizes),

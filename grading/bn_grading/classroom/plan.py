@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bn_oracle.conventions import Convention
-from bn_properties.records import Results, SubmissionResult
+from bn_properties.records import Basis, Results, SubmissionResult
 
 from bn_grading.case_bank import CaseBank
 from bn_grading.courses.matching import match
 from bn_grading.courses.model import Course, Part
-from bn_grading.grade import grade
+from bn_grading.grade import grade, rests_on
 from bn_grading.intake.submission import Submission
 from bn_grading.subject.isolation import Level
 from bn_grading.versions import environment, tool
@@ -37,6 +37,20 @@ class Plan:
         """Grade one of them; a job of its own has a bank of its own."""
         return grade(submission, self.course, self.courses, bank or self.bank, self.levels)
 
+    def rests_on(self, submission: Submission) -> Basis | None:
+        """Return what the record of a submission would rest on if it were graded now."""
+        return rests_on(submission, self.course, self.courses, self.bank, self.levels[-1])
+
+    def judged(self) -> dict[str, str]:
+        """Return the file that each submission is judged by, where there is one."""
+        found: dict[str, str] = {}
+        for submission in self.submissions:
+            with contextlib.suppress(Exception):  # it is told of the submission when it is graded
+                each = match(submission, self.course, self.courses)
+                if each.file:
+                    found[submission.id] = submission.files[each.file]
+        return found
+
     def asked(self) -> list[tuple[Part, Convention]]:
         """Return the different parts that the submissions seem to define, and their conventions."""
         found: dict[tuple[str, str], tuple[Part, Convention]] = {}
@@ -47,15 +61,22 @@ class Plan:
                     found.setdefault((each.course.id, part.id), (part, each.course.convention))
         return list(found.values())
 
-    def results(self, graded: dict[str, SubmissionResult]) -> Results:
+    def results(
+        self,
+        graded: Mapping[str, SubmissionResult],
+        similar: Sequence[tuple[str, ...]] = (),
+    ) -> Results:
         """Return the run's record, in the order of the submissions."""
+        ids = [submission.id for submission in self.submissions]
         return Results(
             tool=tool(),
             environment=environment(),
             seed=self.bank.seed,
             examples=self.bank.examples,
             isolation=self.levels[-1].value,
-            submissions=tuple(graded[submission.id] for submission in self.submissions),
+            submissions=tuple(graded[id_] for id_ in ids if id_ in graded),
+            pending=tuple(id_ for id_ in ids if id_ not in graded),
+            similar=tuple(similar),
         )
 
 

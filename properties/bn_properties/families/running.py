@@ -19,6 +19,10 @@ RECURRENCES = ("running.mean_recurrence", "running.variance_recurrence")
 
 def _recurrence(case: Case, ask: Ask, quantity: Quantity) -> Iterator[Check]:
     yield from _follow(case.sequence, ask, quantity)
+    # A layer that goes on from statistics it was given may take its first step for its first batch.
+    if quantity in ask.expected(case.training)[0].values:
+        name = "{} after a step from one that was set"
+        yield from compare(ask, case.training, quantity, name=name)
     # A statistic that shares its memory with the batch's loses its history only when an
     # inference call comes between two training steps.
     missing = ask.response(case.interrupted)[1].values["out"]

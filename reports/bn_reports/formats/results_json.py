@@ -16,14 +16,22 @@ class _Versioned(BaseModel):
     schema_version: int
 
 
+def as_text(record: Results | SubmissionResult) -> str:
+    """Return a run, or one submission of it, as indented JSON."""
+    return record.model_dump_json(indent=2) + "\n"
+
+
 def write_results(results: Results, path: Path) -> None:
     """Write `results` to `path` as indented JSON. Raises `OSError` if that fails."""
-    write_atomically(path, results.model_dump_json(indent=2) + "\n")
+    write_atomically(path, as_text(results))
 
 
-def write_submission(submission: SubmissionResult, path: Path) -> None:
-    """Write one submission to `path` as indented JSON. Raises `OSError` if that fails."""
-    write_atomically(path, submission.model_dump_json(indent=2) + "\n")
+def read_submission(path: Path) -> SubmissionResult:
+    """Read one submission's record.
+
+    Raises `ValueError` if the content is none; `OSError` if there is no reading it.
+    """
+    return SubmissionResult.model_validate_json(path.read_bytes())
 
 
 def read_results(path: Path) -> Results:

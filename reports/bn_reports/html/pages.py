@@ -20,7 +20,10 @@ from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
 from bn_reports.views import counterexamples, overview
 
-_FOLDER = "submissions"
+INDEX = "index.html"
+"""The class page's file."""
+PAGES = "submissions"
+"""The folder of the submissions' pages, beside it."""
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 
 
@@ -52,7 +55,7 @@ def class_page(results: Results) -> str:
             counts=overview.status_counts(results),
             submissions=overview.worst_first(results),
             rates=overview.pass_rates(results),
-            folder=_FOLDER,
+            folder=PAGES,
             page_name=page_name,
         )
     )
@@ -65,10 +68,15 @@ def write_html(results: Results, folder: Path) -> Path:
     """
     for submission in results.submissions:
         page = submission_page(submission, results)
-        write_atomically(folder / _FOLDER / page_name(submission.id), page)
-    index = folder / "index.html"
+        write_atomically(folder / page_path(submission.id), page)
+    index = folder / INDEX
     write_atomically(index, class_page(results))
     return index
+
+
+def page_path(submission_id: str) -> str:
+    """Return where a submission's page is, from the class page."""
+    return f"{PAGES}/{page_name(submission_id)}"
 
 
 def page_name(submission_id: str) -> str:

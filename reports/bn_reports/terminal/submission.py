@@ -55,7 +55,13 @@ def class_table(results: Results) -> RenderableType:
         for status, count in overview.status_counts(results).items()
         if count
     )
-    return Group(table, Text(counts or "no submissions"))
+    lines = [Text(counts or "no submissions")]
+    if results.pending:
+        lines.append(Text(f"{len(results.pending)} not graded yet", style=STYLES["warn"]))
+    lines += [
+        Text(f"similar: {one_line(', '.join(group))}", style="dim") for group in results.similar
+    ]
+    return Group(table, *lines)
 
 
 def submission_report(submission: SubmissionResult) -> RenderableType:

@@ -75,16 +75,28 @@ class ModuleAdapter(Adapter):
         first, self._dtype = self._dtype is None, dtype
         if dtype != torch.float32 or not first:
             self._module.to(dtype)
-            for role in ("running_mean", "running_var"):
-                tensor = self._tensor(role)
-                if isinstance(tensor, torch.Tensor) and tensor.dtype != dtype:
+            for role in ("gamma", "beta", "running_mean", "running_var"):
+                tensor, name = self._tensor(role), self._attribute(role)
+                if self._is_plain(name) and tensor.dtype != dtype:
                     # A plain attribute is out of .to()'s reach.
-                    setattr(self._module, self._attribute(role), tensor.to(dtype))
+                    converted = tensor.detach().to(dtype).requires_grad_(tensor.requires_grad)
+                    setattr(self._module, name, converted)
             self._settle_numbers(dtype)
         if first:
             for role in ("gamma", "beta", "running_mean", "running_var"):
                 if self._setup.get(role) is not None and self._tensor(role) is not None:
                     self._copy(role, self._setup[role])
+
+    def _is_plain(self, name: str) -> bool:
+        """Whether an attribute is a tensor that the module knows nothing of."""
+        return isinstance(vars(self._module).get(name), torch.Tensor)
+
+    def _clear(self) -> None:
+        """Clear all gradients, as a caller does who knows of every one."""
+        self._module.zero_grad(set_to_none=True)
+        for name in map(self._attribute, ("gamma", "beta")):
+            if self._is_plain(name):
+                vars(self._module)[name].grad = None
 
     def _settle_numbers(self, dtype: torch.dtype) -> None:
         """Give a tensor that holds ε or the momentum the number again that it was made with.
@@ -151,7 +163,7 @@ class ModuleAdapter(Adapter):
         graph.
         """
         self._container.train()
-        self._module.zero_grad(set_to_none=True)
+        self._clear()
         self._steps_alone += not differentiable
         grad = differentiable or self._steps_alone % 2 == 1
         with torch.set_grad_enabled(grad):
@@ -203,7 +215,7 @@ class ModuleAdapter(Adapter):
                 f"the output in {mode} mode is cut off from the input: it has no gradient"
             )
         # Gradients add up in .grad, which the caller clears.
-        self._module.zero_grad(set_to_none=True)
+        self._clear()
         latest.x.grad = None
         latest.out.backward(_as_tensor(grad).to(latest.out.dtype))
         if latest.x.grad is None and latest.x.requires_grad:
@@ -233,7 +245,12 @@ class ModuleAdapter(Adapter):
         return {name: self._numpy(self._tensor(name)) for name in ("running_mean", "running_var")}
 
     def descend(self) -> Arrays:
-        """Take a step of gradient descent at a rate of one, as torch's optimisers do."""
+        """Take a step of gradient descent at a rate of one, as torch's optimisers do.
+
+        Raises:
+            UnusableResult: weight or bias is out of their reach.
+        """
+        self._look_for_strangers()
         before = {name: self._numpy(self._tensor(name)) for name in ("gamma", "beta")}
         with torch.no_grad():
             for parameter in self._module.parameters():
@@ -245,9 +262,17 @@ class ModuleAdapter(Adapter):
             moved[f"d{name}"] = None if old is None or new is None else old - new
         return moved
 
+    def _look_for_strangers(self) -> None:
+        for name in map(self._attribute, ("gamma", "beta")):
+            if self._is_plain(name):
+                raise UnusableResult(
+                    f"{name} is a tensor, and no nn.Parameter: optimisers and state_dict do not "
+                    "know of it"
+                )
+
     def add_up(self, steps: tuple[tuple[NDArray[Any], NDArray[Any]], ...]) -> Arrays:
         """Differentiate two training steps; nobody clears .grad between them."""
-        self._module.zero_grad(set_to_none=True)
+        self._clear()
         self._container.train()
         for x, grad in steps:
             latest = self._forward(x, grad=True)
@@ -260,10 +285,14 @@ class ModuleAdapter(Adapter):
     def reload(self, setup: dict[str, Any], *, copied: bool) -> None:
         """Go on with a copy, or with a module of the same setup that has loaded this one's
         state_dict while it was in inference mode.
+
+        Raises:
+            UnusableResult: state_dict does not know of weight or bias.
         """
         if copied:
             self._contain(copy.deepcopy(self._module))
             return
+        self._look_for_strangers()
         state = self._module.state_dict()
         dtype = self._dtype or torch.float32
         fresh = make(self._spec, self._names, setup)
@@ -288,10 +317,18 @@ class ModuleAdapter(Adapter):
         self._module.momentum = momentum
 
     def overwrite(self, out: Any) -> None:
-        """Write into the latest output, as an activation in place does."""
+        """Write into the latest output, as an activation in place does.
+
+        Raises:
+            Absent: PyTorch lets nobody do that: it is a view that a Function has returned.
+        """
         assert self._trained is not None
         with torch.no_grad():
             self._trained.out.detach().zero_()
+        try:
+            assert self._trained.out.grad_fn is not None
+        except RuntimeError as error:
+            raise Absent(f"PyTorch refuses an output that is edited: {error}") from None
 
     def parameters(self) -> dict[str, bytes]:
         """Return the bytes of weight and bias, in float64: a forward may convert the module."""

@@ -116,6 +116,7 @@ def other_course(folder: Path) -> Course:
     return find(str(folder / "own.toml"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "change",
     [
@@ -146,6 +147,7 @@ def test_what_the_grader_could_not_do_is_tried_again(work: Path, tmp_path: Path)
     assert [content["submissions"][0]["id"]] == done
 
 
+@pytest.mark.once
 def test_one_alone_is_graded_and_the_others_are_kept_or_pending(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     one, done = graded(plan(work), out, Wanted([WRONG]))
@@ -177,6 +179,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_goes_on(
     assert timeless(whole.results) == timeless(rest.results)
 
 
+@pytest.mark.once
 def test_a_run_that_is_stopped_gives_up_no_record_that_it_has_not_replaced(
     work: Path, tmp_path: Path
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_run_that_is_stopped_gives_up_no_record_that_it_has_not_replaced(
     assert timeless(first.results) == timeless(second.results)
 
 
+@pytest.mark.once
 def test_on_which_machine_a_record_was_made_does_not_matter(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     graded(plan(work), out)
@@ -220,6 +224,7 @@ def test_a_run_that_could_not_write_on_keeps_what_it_has(work: Path, tmp_path: P
     assert sorted({OTHER, RIGHT, WRONG} - set(full.done)) == done
 
 
+@pytest.mark.once
 def test_records_that_cannot_be_read_are_made_again(
     work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +237,7 @@ def test_records_that_cannot_be_read_are_made_again(
     assert "results.json is graded again" in caplog.text
 
 
+@pytest.mark.once
 def test_results_do_not_depend_on_who_grades_how_many_at_once_and_in_which_order(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +280,7 @@ def test_a_job_that_dies_costs_one_submission_that_is_tried_again_alone(
         assert f"{name}: its job process died; it is tried again alone" in caplog.text
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes are jobs")
 @pytest.mark.parametrize("times", [1, 50])
 def test_jobs_that_die_with_nothing_in_hand_are_started_again(
@@ -330,6 +337,7 @@ def test_what_is_in_hand_is_told(work: Path) -> None:
     assert {OTHER, RIGHT, WRONG} == watch.seen
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are spawned anyway")
 def test_where_temporary_files_have_a_long_path_processes_are_started_one_by_one(
     work: Path, tmp_path: Path

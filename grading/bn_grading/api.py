@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from bn_properties.records import Results, SubmissionResult
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
-from bn_grading.classroom.class_run import run
 from bn_grading.classroom.plan import Plan
 from bn_grading.courses.model import Course, built_in, find
 from bn_grading.intake.paths import collect, single
@@ -71,6 +70,9 @@ def grade(
         NoSuchLevel: this machine does not offer that level of isolation.
         ValueError: `paths` is no sequence of paths, or a number is out of range.
     """
+    # Processes and pages: whoever checks one file does without.
+    from bn_grading.classroom.class_run import run  # noqa: PLC0415
+
     return run(_plan(paths, course, seed, examples, jobs, (chosen(wanted(isolation)),)))
 
 

@@ -72,11 +72,6 @@ class CaseBank:
         key = _asked(part, convention)
         return key in self._tapes or self.cache.has(self._named(key))
 
-    @property
-    def keeps(self) -> bool:
-        """Whether what is made is kept on disk, for other processes too."""
-        return self.cache.folder is not None
-
     def _named(self, key: tuple[object, ...]) -> tuple[object, ...]:
         return (self.seed, self.examples, *key)
 

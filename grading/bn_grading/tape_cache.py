@@ -2,10 +2,10 @@
 
 A file's name is a digest of everything that can change what is in it: the sources that make it, the
 versions beneath them, the seed, the number of cases and what the course asks. A file is written
-whole, and checked by its digest when it is read; jobs that are forked share what their parent has
-read. A file that is damaged, or of another program, is written anew; a folder that cannot be
-written to costs nothing but the time. What a submission writes to the folder goes when its process
-has ended.
+whole, and checked by its digest when it is read; each job of a class reads its own copy. A file
+that is damaged, or of another program, is written anew; a folder that cannot be written to costs
+nothing but the time. What a submission that is not kept apart writes to the folder goes when its
+process has ended.
 """
 
 from __future__ import annotations

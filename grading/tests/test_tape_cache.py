@@ -253,7 +253,7 @@ def test_records_are_the_same_byte_for_byte_with_the_cache_and_without(
     banks.append(CaseBank(3, 11))
     made, kept, without = (told(grade(submission, None, COURSES, bank)) for bank in banks)
     assert made == kept == without
-    assert not banks[2].keeps
+    assert banks[2].cache.folder is None
 
 
 VANDAL = """

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -234,6 +233,8 @@ def _context() -> multiprocessing.context.BaseContext:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker  # noqa: PLC0415 (POSIX alone)
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bn_grading.classroom.job"])
     # Ctrl-C at a terminal reaches that process, too: it must not be at its imports then. The

@@ -153,7 +153,7 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
     """
     if ran_out(error):
         # Of a thousand instances, that shows nothing.
-        failed = [each for each in ask.scenarios if _failures(transcript(each))]
+        failed = [each for each in ask.scenarios if any(found.errors for found in transcript(each))]
         if not failed or not all(map(is_large, failed)):
             return False
         for scenario in failed:
@@ -176,12 +176,7 @@ def _excused(prop: Property, error: SubjectError, ask: Ask, transcript: Transcri
 
 
 def _raises(responses: Iterable[Response[AnyArray]]) -> bool:
-    return any(each.failure == "raised" for each in _failures(responses))
-
-
-def _failures(responses: Iterable[Response[AnyArray]]) -> list[SubjectError]:
-    errors = (value for each in responses for value in (each.error, *each.values.values()))
-    return [each for each in errors if isinstance(each, SubjectError)]
+    return any(error.failure == "raised" for each in responses for error in each.errors)
 
 
 def allowed(case: Case, convention: Convention) -> bool:

@@ -80,6 +80,12 @@ class Response(Generic[T]):
     error: SubjectError | None = None
     """Why the layer cannot go on."""
 
+    @property
+    def errors(self) -> tuple[SubjectError, ...]:
+        """Why the layer cannot go on, and why each quantity is missing."""
+        found = (self.error, *self.values.values())
+        return tuple(each for each in found if isinstance(each, SubjectError))
+
     def array(self, quantity: Quantity) -> T:
         """Return one quantity.
 

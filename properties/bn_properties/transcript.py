@@ -10,7 +10,7 @@ from bn_oracle.conventions import Convention
 from bn_properties.expectation import Expected
 from bn_properties.expected import expected
 from bn_properties.protocol import AnyArray
-from bn_properties.scenario import Response, Scenario, Subject
+from bn_properties.scenario import Response, Scenario, Subject, is_large, ran_out
 
 Responses = tuple[Response[AnyArray], ...]
 """What a subject showed in one scenario, call by call."""
@@ -76,8 +76,18 @@ class Transcript:
 
     @property
     def observed(self) -> list[tuple[Scenario, Responses]]:
-        """All that was asked and not taken back, in order, with what came of it."""
+        """All that was asked and not taken back, in order, with what came of it.
+
+        Where the subject ran out of time or memory on a large batch, it has shown nothing: whether
+        it does may differ from run to run.
+        """
         settled = () if self._shown is None else self._shown.asked
         looked_at = [scenario for scenario, _ in self._kept.values()]
         scenarios = {each.key: each for each in (*settled, *looked_at)}
-        return [(each, self(each)) for key, each in scenarios.items() if key not in self._retracted]
+        seen = [(each, self(each)) for key, each in scenarios.items() if key not in self._retracted]
+        return [(each, found) for each, found in seen if not _gave_out(each, found)]
+
+
+def _gave_out(scenario: Scenario, found: Responses) -> bool:
+    errors = (error for each in found for error in each.errors)
+    return any(map(ran_out, errors)) and is_large(scenario)

@@ -115,6 +115,15 @@ def test_a_transcript_holds_all_that_was_asked_but_what_was_taken_back() -> None
     assert [(first, (FULL,)), (third, (FULL,))] == seen.observed
 
 
+@pytest.mark.parametrize(("rows", "counts"), [(1000, False), (10, True)])
+def test_what_ran_out_of_memory_on_a_large_batch_has_shown_nothing(rows: int, counts: bool) -> None:
+    error = SubjectError("raised", "MemoryError: unable to allocate 764 MiB")
+    seen = Transcript(Shows(Response({"out": error, "running_mean": Z})))
+    scenario = Scenario(SETUP, (Train(np.resize(Z, (rows, *Z.shape[1:]))),))
+    seen(scenario)
+    assert ([scenario] if counts else []) == [each for each, _ in seen.observed]
+
+
 @pytest.mark.parametrize(
     ("edited", "count", "text"),
     [

@@ -111,6 +111,23 @@ def test_no_scenario_comes_twice_and_all_that_is_asked_is_there() -> None:
 
 
 @pytest.mark.parametrize("axes", [0, 2])
+def test_no_gradient_is_asked_for_which_a_whole_jacobian_does_not_fit(axes: int) -> None:
+    """A right layer may write out d out/d z: B×B numbers a feature."""
+    most = 0
+    for scenario in tape(axes).scenarios:
+        sizes = [
+            operation.arrays["x"].size // operation.arrays["x"].shape[1]
+            for operations in scenario.operations
+            for operation in operations
+            if "x" in operation.arrays
+        ]
+        names = {each.name for operations in scenario.operations for each in operations}
+        if not names.isdisjoint({"backward", "infer_backward", "add_up"}):
+            most = max(most, *sizes)
+    assert 4000 < most <= 4107
+
+
+@pytest.mark.parametrize("axes", [0, 2])
 @pytest.mark.parametrize(
     "subject",
     [

@@ -37,12 +37,14 @@ def judged(path: Path, key: str = "") -> SubmissionResult:
 
 
 def files(folder: str) -> list[ParameterSet]:
+    """Return the files of a folder; one Python judges them all, the others one in three."""
     plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *FIXTURES.glob(f"courses/*/{folder}/*.py")])
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
-    return [pytest.param(path, id=path.stem) for path in plain] + [
-        pytest.param(path, id=path.stem, marks=pytest.mark.torch) for path in torch
-    ]
+    return [
+        pytest.param(path, id=path.stem, marks=pytest.mark.once if number % 3 else ())
+        for number, path in enumerate(plain)
+    ] + [pytest.param(path, id=path.stem, marks=pytest.mark.torch) for path in torch]
 
 
 WRONG = verdicts.written(FIXTURES)

@@ -173,6 +173,7 @@ def test_what_a_call_does_wrong_is_the_submissions_own(
     assert Outcome.ERROR not in {p.status for p in result.properties}
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how long a process has computed")
 def test_what_went_wrong_is_told_apart(tmp_path: Path) -> None:
     """A wrong number, an exception, too much memory, a sleep, a slow call, a crash, an end."""
@@ -229,6 +230,7 @@ def test_ids_that_collide_become_paths(tmp_path: Path) -> None:
     assert [str(tmp_path / "a" / "bn"), str(tmp_path / "b" / "bn")] == [s.id for s in found]
 
 
+@pytest.mark.once
 def test_the_limit_on_all_calls_grows_with_what_is_asked_and_counts_the_submissions_time_alone(
     tmp_path: Path,
 ) -> None:

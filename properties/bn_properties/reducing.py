@@ -20,7 +20,12 @@ from bn_properties.protocol import AnyArray
 from bn_properties.transcript import Oracle, Transcript
 
 MAX_TRIALS = 1000
-"""How many cases one reduction may try: most need a hundred."""
+"""How many cases one reduction may try: most need a hundred. A large one counts for several."""
+FEW = 64
+"""Up to so many rows, each is tried to be left out; up to so many numbers, each to be simplified.
+What is larger is not checked by hand, and only its size is reduced."""
+_COUNTED_ONCE = 4096
+"""Numbers of a batch that one trial may have."""
 
 Fails = Callable[[Case], bool]
 
@@ -37,7 +42,7 @@ class _Trials:
         """Go on from `candidate` if it still fails."""
         if self.left <= 0:
             return False
-        self.left -= 1
+        self.left -= 1 + candidate.x.size // _COUNTED_ONCE
         if not self._fails(candidate):
             return False
         self.case = candidate
@@ -84,12 +89,25 @@ def minimise(failing: Failing, prop: Property, transcript: Transcript) -> Failin
 
 def _fewer_rows(case: Case) -> Iterator[Case]:
     rows = len(case.x)
-    for size in (1, 2, 4, rows // 2):
-        if 0 < size < rows - 1:
-            yield replace(case, x=case.x[:size], grad=case.grad[:size])
-    if rows > 1:
-        for row in range(rows):
-            yield replace(case, x=_without(case.x, row), grad=_without(case.grad, row))
+    few = (size for size in (1, 2, 4, rows // 2) if 0 < size < rows - 1)
+    for keep in (*(slice(size) for size in few), *_fewer(rows)):
+        yield replace(case, x=case.x[keep], grad=case.grad[keep])
+
+
+def _fewer(rows: int) -> Iterator[slice | list[int]]:
+    """Yield what to keep of so many rows: all but one, or of many, most of them."""
+    for size in _most_of(rows):
+        yield slice(size)
+    for row in range(rows if 1 < rows <= FEW else 0):
+        yield [*range(row), *range(row + 1, rows)]
+
+
+def _most_of(count: int) -> Iterator[int]:
+    """Yield half of a large number, three quarters, and so on to all but one."""
+    part = count // 2 if count > FEW else 0
+    while part:
+        yield count - part
+        part //= 2
 
 
 def _fewer_features(case: Case) -> Iterator[Case]:
@@ -114,7 +132,8 @@ def _select(case: Case, features: list[int]) -> Case:
 
 def _less_space(case: Case) -> Iterator[Case]:
     for axis in range(2, case.x.ndim):
-        for keep in range(1, case.x.shape[axis]):
+        size = case.x.shape[axis]
+        for keep in (*range(1, min(size, FEW)), *_most_of(size)):
             cut = (slice(None),) * axis + (slice(0, keep),)
             yield replace(
                 case,
@@ -126,15 +145,13 @@ def _less_space(case: Case) -> Iterator[Case]:
 
 
 def _shorter_others(case: Case) -> Iterator[Case]:
-    if len(case.probe) > 1:
-        for row in range(len(case.probe)):
-            yield replace(case, probe=_without(case.probe, row))
+    for keep in _fewer(len(case.probe)):
+        yield replace(case, probe=case.probe[keep])
     for index in range(len(case.more)):
         yield replace(case, more=case.more[:index] + case.more[index + 1 :])
     for index, batch in enumerate(case.more):
-        if len(batch) > 1:
-            for row in range(len(batch)):
-                yield replace(case, more=_with(case.more, index, _without(batch, row)))
+        for keep in _fewer(len(batch)):
+            yield replace(case, more=_with(case.more, index, batch[keep]))
 
 
 def _neutral_parameters(case: Case) -> Iterator[Case]:
@@ -166,7 +183,8 @@ def _simplify_numbers(trials: _Trials) -> None:
             simpler = np.full_like(array, option)
             if trials.take(_put(trials.case, name, index, simpler)):
                 break
-        for where in np.ndindex(_get(trials.case, name, index).shape):
+        array = _get(trials.case, name, index)
+        for where in np.ndindex(array.shape) if array.size <= FEW else ():
             for value in _simpler(float(_get(trials.case, name, index)[where])):
                 if name in _FACTORS and value <= 0:
                     continue  # nothing shows through a zero, and a variance is positive
@@ -209,10 +227,6 @@ def _simpler(value: float) -> Iterator[float]:
     for candidate in dict.fromkeys(tries):
         if _cost(candidate) < _cost(value):
             yield candidate
-
-
-def _without(array: AnyArray, row: int) -> AnyArray:
-    return np.delete(array, row, axis=0)
 
 
 def _with(batches: tuple[AnyArray, ...], index: int, batch: AnyArray) -> tuple[AnyArray, ...]:

@@ -275,3 +275,20 @@ def test_what_cannot_be_shown_again_stands_as_it_was_seen() -> None:
     start = failed(case())
     small, _ = minimised(judged, start)
     assert start is small
+
+
+@pytest.mark.parametrize("most", [4096, 5003, 9999])
+def test_a_large_case_is_cut_to_size_in_few_trials(most: int) -> None:
+    rows = case(10_007, 2)
+    trials = list[int]()
+
+    def fails(case: Case) -> bool:
+        trials.append(len(case.x))
+        return len(case.x) > most
+
+    start = replace(rows, probe=rows.x, more=(rows.x,))
+    small = reduce(start, fails)
+    assert (most + 1, 1) == small.x.shape
+    assert (1, 1) == small.probe.shape
+    assert () == small.more
+    assert len(trials) < 200

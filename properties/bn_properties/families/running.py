@@ -33,7 +33,7 @@ def _recurrence(case: Case, ask: Ask, quantity: Quantity) -> Iterator[Check]:
 
 @per_case
 def _one_step(case: Case) -> Scenario:
-    """Return what is asked anyway; of a large batch, no gradient, for which some lack the memory."""
+    """Return what is asked anyway; of a large batch, no gradient: some lack the memory for it."""
     if is_large(case.training):
         return Scenario(case.full_setup, (Train(case.x),))
     return case.training

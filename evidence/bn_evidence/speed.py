@@ -136,6 +136,7 @@ def commands() -> Iterator[tuple[str, str]]:
             str(SCRIPT),
             "grade",
             "--allow-unisolated",
+            "--regrade",
             *(str(FIXTURES / each) for each in ("correct", "buggy")),
         ]
         count = sum(1 for each in ("correct", "buggy") for _ in (FIXTURES / each).glob("*.py"))

@@ -144,7 +144,7 @@ def _result(course: Course, found: PartFindings, prop: Property) -> PropertyResu
         message=named(finding.message, found.names),
         failure=None if error is None else error.failure,
         blocked_by=found.prefix + root if root else None,
-        error_over_bound=finding.worst,
+        error_over_bound=None if finding.worst is None else _to_four_digits(finding.worst),
         case_errors=packed(errors, len(found.cases)) if errors else "",
         cause=alone if failed else None,
         counterexample=None if shown is None else named_counterexample(shown, found.names),
@@ -186,7 +186,6 @@ def _row(
     return PropertyResult(
         id=prefix + prop.id,
         part=part.id,
-        group=prop.family,
         title=prop.title,
         equation=prop.equation,
         status=status,
@@ -204,6 +203,12 @@ def _row(
         cause=cause,
         counterexample=counterexample,
     )
+
+
+def _to_four_digits(ratio: float) -> float:
+    """Round an error over its bound; what is past the bound stays past it."""
+    rounded = float(f"{ratio:.4g}")
+    return rounded if ratio <= 1.0 or rounded > 1.0 else ratio
 
 
 def _all(examined: Iterable[PartFindings]) -> list[tuple[PartFindings, Finding]]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from bn_grading.subject.computed import children as children_of
-from bn_properties.records import Results
+from bn_properties.records import Results, SubmissionResult
 from bn_reports.formats.results_json import read_results
 
 pytestmark = [
@@ -212,7 +212,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_loses_what_was_in_hand_alone
     assert ["a_cmu_einsum", "a_cmu_handout"] == list(kept)
     results, _ = finish_without_the_slow(tmp_path)
     for each in results.submissions[:2]:
-        assert json.loads(kept[each.id]) == json.loads(each.model_dump_json())
+        assert SubmissionResult.model_validate_json(kept[each.id]) == each
     assert not (report / "results").exists()
     other = tmp_path / "other"
     other.mkdir()

@@ -30,7 +30,7 @@ from bn_grading.subject.computed import children as children_of
 from bn_grading.subject.isolation import Level
 from bn_grading.tape_cache import FOLDER
 from bn_properties.records import Results, SubmissionResult
-from bn_reports.formats.results_json import read_results
+from bn_reports.formats.results_json import as_text, read_results
 
 EXAMPLES = 11
 COURSES = tuple(built_in().values())
@@ -357,3 +357,18 @@ def test_where_temporary_files_have_a_long_path_processes_are_started_one_by_one
     assert 0 == done.returncode, done.stderr
     assert "Traceback" not in done.stderr
     assert 3 == len(read_results(tmp_path / "bnoracle-report" / "results.json").submissions)
+
+
+def test_a_class_is_small_on_disk(fixtures_folder: Path) -> None:
+    names = ["correct/cmu_handout", "correct/cmu_einsum", "correct/cs231n_compact"]
+    names += ["buggy/cmu_root_plus_eps", "buggy/cmu_history", "buggy/cs231n_eps_omitted"]
+    paths = [str(fixtures_folder / f"{name}.py") for name in names]
+    bank = CaseBank()
+    few = run(Plan(collect(paths).submissions, None, COURSES, bank, 1, (Level.NONE,)))
+    many = tuple(
+        each.model_copy(update={"id": f"{each.id}-{number}"})
+        for number in range(20)
+        for each in few.submissions
+    )
+    whole = few.model_copy(update={"submissions": many})
+    assert len(as_text(whole).encode()) < 20_000 * len(many)

@@ -72,7 +72,7 @@ def test_grade_writes_the_table_the_pages_and_the_records(
         errors = unpacked(row.case_errors) if row.case_errors else {}
         assert row.examples == len(errors)
         if row.status == "pass":
-            assert max(errors.values()) == pytest.approx(row.error_over_bound, rel=0.1, abs=1e-14)
+            assert max(errors.values()) == pytest.approx(row.error_over_bound, rel=0.2, abs=1e-14)
         if row.status == "fail":
             assert max(errors.values()) > 1.0
     schema = json.loads(run("schema", cwd=tmp_path).stdout)

@@ -13,7 +13,8 @@ from bn_properties.checking import Failing, Judgement
 from bn_properties.expectation import Expected
 from bn_properties.property import Check
 from bn_properties.protocol import STATISTICS, AnyArray, Quantity, SubjectError
-from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
+from bn_properties.record_types import ArrayRecord
+from bn_properties.records import Call, Comparison, Counterexample
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
 

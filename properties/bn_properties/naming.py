@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from bn_properties.records import ArrayRecord, Call, Cause, Counterexample
+from bn_properties.record_types import ArrayRecord
+from bn_properties.records import Call, Cause, Counterexample
 
 Role = Literal[
     "z",

@@ -1,75 +1,21 @@
 """The records of a grading run: what `results.json` holds and what every report reads.
 
 The models are validated when they are built, so nothing that breaks the contract is ever
-written. Arrays are written as dtype, shape and a flat list of values that read back bit for bit;
-NaN and the infinities are strings, because JSON has no such numbers.
+written.
 """
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from bn_properties.case_errors import unpacked
 from bn_properties.protocol import Failure
+from bn_properties.record_types import ArrayRecord, Digest, Number, Record, Text
 
-SCHEMA_VERSION: Literal[2] = 2
-
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def _write_number(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"enum": sorted(_NON_FINITE)}]}
-
-
-def _read_number(value: Any) -> Any:
-    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-Number = Annotated[
-    float,
-    BeforeValidator(_read_number),
-    PlainSerializer(_write_number, when_used="json"),
-    WithJsonSchema(_NUMBER_SCHEMA, mode="serialization"),
-]
-"""A float; in JSON, NaN and the infinities are the strings "NaN", "Infinity", "-Infinity"."""
-
-
-NonFinite = Annotated[str, Field(pattern=r"^(NaN|Infinity|-Infinity|NaN:([0-9a-f]{2})+)$")]
-"""The name of a NaN or infinity; a NaN other than the ordinary one carries its bits."""
-
-
-def _printable(text: str) -> str:
-    """Escape lone surrogates: a submission can put them into a message, UTF-8 cannot hold them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""A SHA-256."""
-
-Text = Annotated[str, AfterValidator(_printable)]
-"""Text that may come from a submission."""
+SCHEMA_VERSION: Literal[3] = 3
 
 
 def _whole_errors(text: str) -> str:
@@ -81,12 +27,6 @@ def _whole_errors(text: str) -> str:
 
 CaseErrors = Annotated[str, AfterValidator(_whole_errors)]
 """Errors over bounds, case by case, in the form of `case_errors.packed`."""
-
-
-class Record(BaseModel):
-    """Base of every record: immutable, and refuses fields that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
 
 
 class Status(StrEnum):
@@ -119,61 +59,6 @@ class Outcome(StrEnum):
     """What it would check is not implemented, or the worker could not go on, or its time was up."""
     NOT_APPLICABLE = "not_applicable"
     """The interface has nothing that it could check."""
-
-
-class ArrayRecord(Record):
-    """An array as text: dtype name, shape and row-major values that read back bit for bit."""
-
-    dtype: Literal[
-        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-        "float16", "float32", "float64",
-    ]  # fmt: skip
-    shape: tuple[Annotated[int, Field(ge=0)], ...]
-    values: tuple[bool | int | float | NonFinite, ...]
-
-    @model_validator(mode="after")
-    def _whole(self) -> ArrayRecord:
-        if len(self.values) != math.prod(self.shape):
-            raise ValueError(f"{len(self.values)} values do not fill the shape {self.shape}")
-        return self
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> ArrayRecord:
-        """Write `array` (bool, integer or float dtype) down."""
-        flat = array.ravel()
-        values: list[float | int | bool | str]
-        if array.dtype.kind == "f":
-            values = [
-                value if math.isfinite(value) else _write_non_finite(element)
-                for element, value in zip(flat, flat.astype(np.float64).tolist(), strict=True)
-            ]
-        else:
-            values = flat.tolist()
-        return cls(dtype=array.dtype.name, shape=array.shape, values=tuple(values))  # type: ignore[arg-type]
-
-    def array(self) -> NDArray[Any]:
-        """Read the array back."""
-        dtype = np.dtype(self.dtype)
-        result = np.empty(len(self.values), dtype)
-        for index, value in enumerate(self.values):
-            result[index] = _read_value(value, dtype)
-        return result.reshape(self.shape)
-
-
-def _write_non_finite(element: Any) -> str:
-    """Name a NaN or infinity; a NaN other than the ordinary one carries its bits."""
-    word = _write_number(float(element))
-    if word == "NaN" and element.tobytes() != np.array(np.nan, element.dtype).tobytes():
-        return f"NaN:{element.tobytes().hex()}"
-    return str(word)
-
-
-def _read_value(value: float | int | bool | str, dtype: np.dtype[Any]) -> Any:
-    if isinstance(value, str):
-        if value.startswith("NaN:"):
-            return np.frombuffer(bytes.fromhex(value[4:]), dtype)[0]
-        return _NON_FINITE[value]
-    return value
 
 
 class Comparison(Record):
@@ -232,24 +117,20 @@ class Counterexample(Record):
     """None when a call raised, hung or died: then the last call carries the error."""
 
 
-class PropertyResult(Record):
-    """One property on one part of a submission."""
+class Common(Record):
+    """What the results of one property may have alike in many submissions."""
 
-    id: str
-    """`family.statement`, with `part/` before it for any part but the main one."""
-    part: str
+    part: str = ""
     """The course's id of the part."""
-    group: str
-    """The family."""
-    title: str
+    title: str = ""
     """The property as a sentence."""
-    equation: str
+    equation: str = ""
     """The property as LaTeX."""
-    status: Outcome
-    points: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_points: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    examples: Annotated[int, Field(ge=0)]
-    message: Text
+    status: Outcome | None = None
+    points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    max_points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    examples: Annotated[int, Field(ge=0)] = 0
+    message: Text = ""
     blocked_by: str | None = None
     error_over_bound: Number | None = None
     """The worst error over the bound, over all examples; on a pass, at most 1."""
@@ -266,7 +147,20 @@ class PropertyResult(Record):
     """What its failure takes off the sum of all points, where it earns none itself."""
     charged_to: str | None = None
     """What took the points that it lost, or the penalty: a cause, or a property that failed."""
+
+
+class PropertyResult(Common):
+    """One property on one part of a submission."""
+
+    id: str
+    """`family.statement`, with `part/` before it for any part but the main one."""
+    status: Outcome
     counterexample: Counterexample | None = None
+
+    @property
+    def group(self) -> str:
+        """The family."""
+        return self.id.rpartition("/")[2].partition(".")[0]
 
 
 class SourceLine(Record):
@@ -372,9 +266,9 @@ def _unique(what: str, ids: list[str]) -> None:
 
 
 class Results(Record):
-    """A whole run: the content of `results.json`."""
+    """A whole run: the content of `results.json`, where what is `common` stands once."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     tool: Tool
     environment: Environment
     seed: int
@@ -385,6 +279,25 @@ class Results(Record):
     """The ids of submissions that are not graded yet: the run was interrupted, or left them out."""
     similar: tuple[tuple[Text, ...], ...] = ()
     """Groups of ids whose files differ in names and formatting alone; nothing is judged by it."""
+    common: dict[str, Common] = Field(default_factory=dict)
+    """By the id of a property, what holds of each result that does not say otherwise. Empty once it
+    is read: each result then says all of it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("common"), dict):
+            return data
+        for row in _rows(data):
+            of_id = data["common"].get(row.get("id"))
+            for name in Common.model_fields.keys() & (of_id if isinstance(of_id, dict) else {}):
+                row.setdefault(name, of_id[name])
+        return data
+
+    @field_validator("common")
+    @classmethod
+    def _is_spread(cls, common: dict[str, Common]) -> dict[str, Common]:
+        return {}
 
     @model_validator(mode="after")
     def _distinct(self) -> Results:
@@ -394,7 +307,18 @@ class Results(Record):
         return self
 
 
+def _rows(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all results of properties in what is read, as far as it has the form of some."""
+    found = []
+    for each in data["submissions"] if isinstance(data.get("submissions"), list) else ():
+        rows = each.get("properties") if isinstance(each, dict) else None
+        found += [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return found
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of `results.json`."""
     schema = Results.model_json_schema(mode="serialization")
+    # What a result shares with the others is left out of it.
+    schema["$defs"]["PropertyResult"]["required"].remove("status")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

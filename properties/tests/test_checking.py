@@ -15,7 +15,8 @@ from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import allowed, judge, scan
 from bn_properties.counterexample import write
 from bn_properties.property import Check
-from bn_properties.records import ArrayRecord, Outcome
+from bn_properties.record_types import ArrayRecord
+from bn_properties.records import Outcome
 from bn_properties.reducing import minimise, reduce
 from bn_properties.transcript import Oracle, Transcript
 from numpy.typing import NDArray

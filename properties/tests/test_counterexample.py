@@ -14,8 +14,9 @@ from bn_properties.checking import Failing, judge
 from bn_properties.counterexample import write
 from bn_properties.property import Check
 from bn_properties.protocol import AnyArray, Capability, Quantity, Refusable, Setup, SubjectError
-from bn_properties.records import ArrayRecord, Counterexample
+from bn_properties.record_types import ArrayRecord
 from bn_properties.records import Call as Written
+from bn_properties.records import Counterexample
 from bn_properties.scenario import Response, Scenario
 from bn_properties.transcript import Oracle, Transcript
 

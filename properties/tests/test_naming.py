@@ -13,7 +13,8 @@ from bn_properties.naming import (
     named_cause,
     named_counterexample,
 )
-from bn_properties.records import ArrayRecord, Call, Cause, Comparison, Counterexample
+from bn_properties.record_types import ArrayRecord
+from bn_properties.records import Call, Cause, Comparison, Counterexample
 
 CS231N: Names = {"z": "x", "dz": "dx", "gamma": "gamma", "dgamma": "dgamma", "running_mean": "M_r"}
 

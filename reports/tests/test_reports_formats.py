@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
+from bn_properties.record_types import ArrayRecord
 from bn_properties.records import (
-    ArrayRecord,
     Call,
     Cause,
     Comparison,
@@ -23,6 +24,7 @@ from bn_properties.records import (
     Status,
     SubmissionResult,
     Tool,
+    json_schema,
 )
 from bn_reports.formats.results_json import as_text, read_results, read_submission, write_results
 from bn_reports.html.pages import class_page, page_name, submission_page, write_html
@@ -77,12 +79,10 @@ def backward(hostile: str = "") -> Counterexample:
 
 
 def prop(name: str, status: Outcome, **changes: Any) -> PropertyResult:
-    group = name.partition(".")[0]
     passed = status is Outcome.PASS
     fields: dict[str, Any] = {
         "id": name,
         "part": "main",
-        "group": group,
         "title": f"The statement of {name} holds.",
         "equation": r"\sum_{i=1}^{N} \frac{\partial L}{\partial z_{ij}} = 0",
         "status": status,
@@ -152,7 +152,7 @@ def failing(name: str, hostile: str = "") -> SubmissionResult:
         prop("backward.chain", Outcome.BLOCKED, blocked_by="backward.jacobian"),
         prop("inference.shape", Outcome.FAIL, counterexample=nchw),
         prop("inference.fold", Outcome.ERROR, message="the oracle met a bug" + hostile),
-        prop("conv/inference.nchw", Outcome.NOT_RUN, part="conv", group="inference"),
+        prop("conv/inference.nchw", Outcome.NOT_RUN, part="conv"),
         prop("stability.large", Outcome.NOT_APPLICABLE),
     )
     return submission(
@@ -329,6 +329,28 @@ def test_empty_class() -> None:
     assert "no submissions" in printed(class_table(run()))
 
 
+def test_what_results_have_in_common_stands_once_and_is_read_back(tmp_path: Path) -> None:
+    alike = prop("training.agreement", Outcome.PASS)
+    others = (
+        alike.model_copy(update={"examples": 0, "max_points": 0.0, "title": "", "equation": "x"}),
+        alike.model_copy(update={"part": "another", "status": Outcome.NOT_RUN}),
+        alike,
+    )
+    whole = run(
+        submission("first", Status.CORRECT, properties=(alike,)),
+        *(
+            submission(f"n{number}", Status.CORRECT, properties=(each,))
+            for number, each in enumerate(others)
+        ),
+    )
+    write_results(whole, tmp_path / "results.json")
+    assert whole == read_results(tmp_path / "results.json")
+    text = (tmp_path / "results.json").read_text("utf-8")
+    assert 1 == text.count(alike.title)
+    assert 5 == len(text.splitlines()) - 1, "a line each, and the head"
+    jsonschema.validate(json.loads(text), json_schema())
+
+
 def test_json_reads_back_bit_for_bit_and_is_strict(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.json"
     write_results(EVERYTHING, path)
@@ -370,7 +392,11 @@ GOOD = json.loads(run(submission("ada", Status.CORRECT)).model_dump_json())
         (json.dumps(GOOD | {"schema_version": "two"}), "schema_version: "),
         (json.dumps(GOOD | {"schema_version": 1}), "it has schema_version 1, .* an older one"),
         (json.dumps({"schema_version": 1, "anything": []}), "it has schema_version 1, .* older"),
-        (json.dumps(GOOD | {"schema_version": 3}), "it has schema_version 3, .* a newer one"),
+        (json.dumps(GOOD | {"schema_version": 2}), "it has schema_version 2, .* an older one"),
+        (json.dumps(GOOD | {"schema_version": 4}), "it has schema_version 4, .* a newer one"),
+        (json.dumps(GOOD | {"common": {"a.b": 1}}), "common.a.b: "),
+        (json.dumps(GOOD | {"common": [1]}), "common: "),
+        (json.dumps(GOOD | {"common": {"a.b": {"status": "fine"}}}), "common.a.b.status: "),
         (
             json.dumps(GOOD | {"submissions": [GOOD["submissions"][0] | {"status": "fine"}]}),
             "submissions.0.status: ",

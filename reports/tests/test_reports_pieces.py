@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bn_properties.records import ArrayRecord
+from bn_properties.record_types import ArrayRecord
 from bn_reports.text.equations import mathml, plain
 from bn_reports.text.numbers import apart, brief, exact, points
 from bn_reports.text.visible import one_line, visible

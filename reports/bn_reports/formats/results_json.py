@@ -1,10 +1,13 @@
-"""`results.json`: the records of a run, written whole and read back bit for bit."""
+"""`results.json`: the records of a run, written without repeats and read back bit for bit."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
-from bn_properties.records import SCHEMA_VERSION, Results, SubmissionResult
+from bn_properties.records import SCHEMA_VERSION, Common, PropertyResult, Results, SubmissionResult
 from pydantic import BaseModel, ValidationError
 
 from bn_reports.formats.atomic import write_atomically
@@ -17,12 +20,54 @@ class _Versioned(BaseModel):
 
 
 def as_text(record: Results | SubmissionResult) -> str:
-    """Return a run, or one submission of it, as indented JSON."""
-    return record.model_dump_json(indent=2) + "\n"
+    """Return a run, or one submission of it, as JSON: what has its default value is left out.
+
+    Of a run, each submission is a line, and what their results have in common stands once.
+    """
+    if isinstance(record, SubmissionResult):
+        return record.model_dump_json(exclude_defaults=True) + "\n"
+    plain = record.model_dump(mode="json", exclude_defaults=True)
+    common = _common(record)
+    for each, of_plain in zip(record.submissions, plain["submissions"], strict=True):
+        for result, row in zip(each.properties, of_plain.get("properties", ()), strict=True):
+            shared = common[result.id]
+            for name, value in _shared(result).items():
+                row.pop(name, None)
+                if value != shared[name]:
+                    row[name] = value
+    submissions = ",\n".join(map(_compact, plain.pop("submissions")))
+    told = {
+        id_: Common.model_validate(each).model_dump(mode="json", exclude_defaults=True)
+        for id_, each in common.items()
+    }
+    head = _compact({"schema_version": record.schema_version, **plain, "common": told})
+    return f'{head[:-1]},"submissions":[\n{submissions}\n]}}\n'
+
+
+def _common(results: Results) -> dict[str, dict[str, Any]]:
+    """Return what is said most often of each property, field by field."""
+    seen: dict[str, dict[str, Counter[Any]]] = {}
+    for submission in results.submissions:
+        for result in submission.properties:
+            counts = seen.setdefault(result.id, defaultdict(Counter))
+            for name, value in _shared(result).items():
+                counts[name][value] += 1
+    return {
+        id_: {name: count.most_common(1)[0][0] for name, count in counts.items()}
+        for id_, counts in seen.items()
+    }
+
+
+def _shared(result: PropertyResult) -> dict[str, Any]:
+    return result.model_dump(mode="json", include=set(Common.model_fields))
+
+
+def _compact(plain: object) -> str:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def write_results(results: Results, path: Path) -> None:
-    """Write `results` to `path` as indented JSON. Raises `OSError` if that fails."""
+    """Write `results` to `path`. Raises `OSError` if that fails."""
     write_atomically(path, as_text(results))
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
-from bn_properties.records import ArrayRecord
+from bn_properties.record_types import ArrayRecord
 from numpy.typing import NDArray
 
 from bn_reports.text.numbers import Value, apart, brief, exact

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
+from bn_properties.record_types import ArrayRecord
+from bn_properties.records import Call, Comparison, Counterexample
 
 from bn_reports.text.numbers import Value, apart, brief, exact
 from bn_reports.text.visible import one_line

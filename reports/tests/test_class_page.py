@@ -51,7 +51,7 @@ def test_the_one_script_is_the_one_that_the_policy_names(make: Any) -> None:
 
 
 def test_a_class_of_a_thousand_is_less_than_a_megabyte(make: Any) -> None:
-    """More is wrong than in a real class: all have a cause, and a row of the matrix 25 runs, not 12."""
+    """More is wrong than in a real class: all have a cause, and a row of the matrix 25 runs."""
     outcomes = ["pass", "pass", "fail", "blocked", "pass", "not_applicable"]
     families = ("training", "backward", "inference", "running", "stability", "hygiene", "other")
     titles = "The gradient of the input takes all three routes: through the variance and the mean"

@@ -18,8 +18,9 @@ _FEWEST: Final = 8
 class Bin:
     """The submissions whose score lies in one part of the scale."""
 
+    least: int
+    """In percent, as all else; the most is the next one's least."""
     label: str
-    """In percent."""
     count: int
 
 
@@ -45,8 +46,8 @@ def histogram(results: Results) -> tuple[Bin, ...]:
             # Points are summed: a tenth may be missed by rounding.
             counts[min(BINS, int(BINS * share + 1e-9))] += 1
     width = 100 // BINS
-    labels = [f"{width * i}–{width * (i + 1) - 1}" for i in range(BINS)]
-    return tuple(map(Bin, (*labels, "100"), counts))
+    labels = [*(f"{width * i}–{width * (i + 1) - 1}" for i in range(BINS)), "100"]
+    return tuple(Bin(width * i, *each) for i, each in enumerate(zip(labels, counts, strict=True)))
 
 
 def slow(results: Results) -> Slow:

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pytest
+from bn_properties.records import Basis
 from bn_reports.formats.markdown import changes_comment
 from bn_reports.terminal.changes import changes_report
 from bn_reports.views.changes import Changes, changes
@@ -25,7 +26,7 @@ def pair(make: Any, before: dict[str, Any], after: dict[str, Any]) -> Changes:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "broke", "mended"),
+    ("before", "after", "worse", "better"),
     [
         ("pass", "fail", True, False),
         ("pass", "blocked", True, False),
@@ -43,15 +44,27 @@ def pair(make: Any, before: dict[str, Any], after: dict[str, Any]) -> Changes:
     ],
 )
 def test_a_property_breaks_or_is_mended(
-    make: Any, before: str, after: str, broke: bool, mended: bool
+    make: Any, before: str, after: str, worse: bool, better: bool
 ) -> None:
     found = pair(
         make,
         {"properties": make.properties(a=before)},
         {"properties": make.properties(a=after)},
     )
-    assert (broke, mended) == (bool(found.worse), bool(found.better))
-    assert ["f.a"] * (broke or mended) == [each.id for each in found.properties]
+    assert (worse, better) == (bool(found.worse), bool(found.better))
+    of_itself = "blocked" not in (before, after)
+    assert ["f.a"] * ((worse or better) and of_itself) == [each.id for each in found.properties]
+
+
+def test_what_follows_is_counted_and_not_named(make: Any) -> None:
+    passed = make.properties(a="pass", b="pass", c="pass")
+    failed = make.properties(a="fail", b="blocked", c="blocked")
+    found = pair(make, {"properties": passed}, {"properties": failed})
+    assert (("f.a",), 2) == (found.worse[0].broke, found.worse[0].following)
+    assert "broke: f.a, and 2 that follow\n" in printed(found).replace(" \n", "\n")
+    assert "| `f.a`, and 2 that follow |" in changes_comment(found)
+    found = pair(make, {"properties": failed}, {"properties": passed})
+    assert (("f.a",), 2) == (found.better[0].mended, found.better[0].freed)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +121,35 @@ def test_changes_are_told_by_submission_and_property(make: Any) -> None:
     found = several(make)
     assert (("ada", "bob"), ("cem",)) == (found.properties[0].broke, found.properties[0].mended)
     assert (("new",), ("eve",), 1) == (found.added, found.gone, found.unchanged)
-    assert (("seed", "7", "8"), ("isolation", "full", "none")) == found.conditions
+    assert ("seed: 7 → 8", "isolation: full → none") == found.conditions
+
+
+def test_another_course_file_is_told(make: Any) -> None:
+    def of(course: str) -> Any:
+        fields: dict[str, Any] = {
+            "tool": "0.1.0",
+            "environment": make.run().environment,
+            "runtime": "NumPy 2.2",
+            "isolation": "full",
+            "seed": 7,
+            "examples": 100,
+            "cases_sha256": "0" * 64,
+            "course_sha256": course * 64,
+        }
+        basis = Basis(**fields)
+        return make.run(make.submission("ada", basis=basis), make.submission("bob"))
+
+    assert () == changes(of("a"), of("a")).conditions
+    (told,) = changes(of("a"), of("b")).conditions
+    assert "what the course says, of 1 submissions" == told
 
 
 def test_the_terminal_says_what_broke_last(make: Any) -> None:
     text = printed(several(make))
     assert text.rstrip().endswith("2 worse, 1 better, 1 unchanged, 1 new, 1 gone")
     assert "ada: correct → incorrect, 10 → 4 of 10 points" in text
-    assert "broke in 2: ada, bob" in text
-    assert "mended in 1: cem" in text
+    assert "f.a broke in 2: ada, bob" in text
+    assert "f.a mended in 1: cem" in text
     assert "not the same: seed: 7 → 8" in text
     assert text.index("Better") < text.index("Worse") < text.index("The finding on ada.")
     assert text.index("The finding on ada.") > text.index("cem:")

@@ -12,7 +12,7 @@ from typing import Final
 
 from bn_properties.records import Cause, Outcome, PropertyResult, Results, SubmissionResult
 
-from bn_reports.terminal.changes import counts, step
+from bn_reports.terminal.changes import counts, following, step
 from bn_reports.text.equations import plain
 from bn_reports.text.numbers import points
 from bn_reports.text.visible import one_line
@@ -143,8 +143,8 @@ def _class(results: Results) -> Iterator[str]:
 
 def _changes(changes: Changes) -> Iterator[str]:
     yield f"### {'✗' if changes.worse else '✓'} {counts(changes)}"
-    for name, old, new in changes.conditions:
-        yield f"\nNot the same in both runs: {text(f'{name}: {old} → {new}')}"
+    for each in changes.conditions:
+        yield f"\nNot the same in both runs: {text(each)}"
     for heading, found in (("Worse", changes.worse), ("Better", changes.better)):
         if found:
             rows = map(_change, found)
@@ -165,12 +165,13 @@ def _change(change: Change) -> tuple[str, str, str, str]:
     became = text(step(change))
     if change.worse:
         became += f"<br>{text(change.after.summary)}"
-    return code(change.after.id, cell=True), became, _codes(change.broke), _codes(change.mended)
+    broke = _codes(change.broke, change.following)
+    return code(change.after.id, cell=True), became, broke, _codes(change.mended, change.freed)
 
 
-def _codes(ids: Sequence[str]) -> str:
+def _codes(ids: Sequence[str], follow: int) -> str:
     more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-    return ", ".join(code(each, cell=True) for each in ids[:5]) + more
+    return ", ".join(code(each, cell=True) for each in ids[:5]) + more + following(ids, follow)
 
 
 def _table(

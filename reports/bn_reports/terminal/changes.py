@@ -45,13 +45,20 @@ def step(change: Change) -> str:
     return f"{status}, {score} of {most} points"
 
 
+def following(ids: Sequence[str], more: int) -> str:
+    """Say how many properties follow from those that are named."""
+    if not more:
+        return ""
+    return f"{', and ' if ids else ''}{more} that follow{'s' if more == 1 else ''}"
+
+
 def _arrow(before: str, after: str) -> str:
     return after if before == after else f"{before} → {after}"
 
 
 def _report(changes: Changes) -> Iterator[RenderableType]:
-    for name, old, new in changes.conditions:
-        yield Text(f"not the same: {name}: {old} → {new}", style="yellow")
+    for condition in changes.conditions:
+        yield Text(f"not the same: {one_line(condition)}", style="yellow")
     if changes.gone:
         yield Text(f"gone: {_listed(changes.gone)}")
     if changes.added:
@@ -59,11 +66,9 @@ def _report(changes: Changes) -> Iterator[RenderableType]:
     if changes.properties:
         yield _heading("By property")
     for each in changes.properties:
-        yield Text(one_line(each.id))
-        if each.mended:
-            yield _below(f"mended in {len(each.mended)}: {_listed(each.mended)}")
-        if each.broke:
-            yield _below(f"broke in {len(each.broke)}: {_listed(each.broke)}")
+        for became, ids in (("broke", each.broke), ("mended", each.mended)):
+            if ids:
+                yield Text(f"{one_line(each.id)} {became} in {len(ids)}: {_listed(ids)}")
     for heading, found in (("Better", changes.better), ("Worse", changes.worse)):
         if found:
             yield _heading(heading)
@@ -74,10 +79,12 @@ def _report(changes: Changes) -> Iterator[RenderableType]:
 
 def _change(change: Change) -> Iterator[RenderableType]:
     yield Text.assemble((one_line(change.after.id), "bold"), f": {step(change)}")
-    if change.mended:
-        yield _below(f"mended: {_listed(change.mended)}")
-    if change.broke:
-        yield _below(f"broke: {_listed(change.broke)}")
+    for became, ids, more in (
+        ("mended", change.mended, change.freed),
+        ("broke", change.broke, change.following),
+    ):
+        if ids or more:
+            yield _below(f"{became}: {_listed(ids)}{following(ids, more)}")
     if change.worse:
         yield _below(one_line(change.after.summary))
 

@@ -19,19 +19,23 @@ class Change:
     before: SubmissionResult
     after: SubmissionResult
     broke: tuple[str, ...]
-    """The properties that passed, and do not any more."""
+    """The properties that passed, and do not any more, of themselves."""
+    following: int
+    """How many more do not, because another one fails."""
     mended: tuple[str, ...]
-    """Those that pass, and did not."""
+    """The properties that pass, and did not, of themselves."""
+    freed: int
+    """How many more pass, which failed because another one did."""
 
     @property
     def worse(self) -> bool:
         """Whether a property broke, the status is graver, or points were lost."""
-        return bool(self.broke) or self._step < 0 or self._gain < 0
+        return bool(self.broke or self.following) or self._step < 0 or self._gain < 0
 
     @property
     def better(self) -> bool:
         """Whether a property was mended, the status is milder, or points were won."""
-        return bool(self.mended) or self._step > 0 or self._gain > 0
+        return bool(self.mended or self.freed) or self._step > 0 or self._gain > 0
 
     @property
     def _step(self) -> int:
@@ -46,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PropertyChange:
-    """One property, and the ids of the submissions in which it broke or was mended."""
+    """One property, and the ids of the submissions in which it broke or was mended of itself."""
 
     id: str
     broke: tuple[str, ...]
@@ -68,8 +72,8 @@ class Changes:
     """The ids that only the old run has."""
     properties: tuple[PropertyChange, ...]
     """What broke most, first."""
-    conditions: tuple[tuple[str, str, str], ...]
-    """What else was not the same: its name, before and after."""
+    conditions: tuple[str, ...]
+    """What else was not the same, such as `seed: 0 → 7`."""
 
 
 def changes(before: Results, after: Results) -> Changes:
@@ -94,12 +98,11 @@ def _change(before: SubmissionResult, after: SubmissionResult) -> Change:
     earlier = {each.id: each.status for each in before.properties}
     pairs = [(each.id, earlier.get(each.id, _NEUTRAL), each.status) for each in after.properties]
     judged = [pair for pair in pairs if _NEUTRAL not in pair]
-    return Change(
-        before,
-        after,
-        broke=tuple(id_ for id_, old, new in judged if old is Outcome.PASS is not new),
-        mended=tuple(id_ for id_, old, new in judged if old is not Outcome.PASS is new),
-    )
+    lost = {id_: new for id_, old, new in judged if old is Outcome.PASS is not new}
+    won = {id_: old for id_, old, new in judged if old is not Outcome.PASS is new}
+    broke = tuple(id_ for id_, status in lost.items() if status is not Outcome.BLOCKED)
+    mended = tuple(id_ for id_, status in won.items() if status is not Outcome.BLOCKED)
+    return Change(before, after, broke, len(lost) - len(broke), mended, len(won) - len(mended))
 
 
 def _by_property(changed: tuple[Change, ...]) -> tuple[PropertyChange, ...]:
@@ -116,7 +119,7 @@ def _by_property(changed: tuple[Change, ...]) -> tuple[PropertyChange, ...]:
     return tuple(sorted(all_of_them, key=lambda each: (-len(each.broke), -len(each.mended))))
 
 
-def _conditions(before: Results, after: Results) -> Iterator[tuple[str, str, str]]:
+def _conditions(before: Results, after: Results) -> Iterator[str]:
     def told(results: Results) -> dict[str, str]:
         where = results.environment
         return {
@@ -132,13 +135,13 @@ def _conditions(before: Results, after: Results) -> Iterator[tuple[str, str, str
     old, new = told(before), told(after)
     for name, value in new.items():
         if old.get(name, value) != value:
-            yield name, old[name], value
+            yield f"{name}: {old[name]} → {value}"
     courses = _courses(before)
     different = [
         id_ for id_, course in _courses(after).items() if courses.get(id_, course) != course
     ]
     if different:
-        yield "what the course asks", "before", f"different, for {len(different)}"
+        yield f"what the course says, of {len(different)} submissions"
 
 
 def _courses(results: Results) -> dict[str, str]:

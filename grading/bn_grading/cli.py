@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from bn_properties.catalogue import PROPERTIES
@@ -22,10 +22,13 @@ from bn_grading.courses.model import Course, CourseError, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.intake.submission import PathError
 from bn_grading.log import write_log
+from bn_grading.report_commands import MarkdownOption, compare, report
 from bn_grading.subject.isolation import Level
 from bn_grading.subject.levels import NoSuchLevel, candidates, lacking, wanted
 from bn_grading.subject.levels import chosen as chosen_level
 from bn_grading.tape_cache import FOLDER, Cache
+from bn_grading.usage import GRADER_FAILED, INTERRUPTED
+from bn_grading.usage import stop as _stop
 from bn_grading.versions import environment, tool
 
 if TYPE_CHECKING:
@@ -39,11 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-WRONG_USAGE = 2
-GRADER_FAILED = 3
-INTERRUPTED = 130
-
 
 CourseOption = Annotated[
     str, typer.Option("--course", metavar="NAME|FILE.toml|auto", help="Which course's names.")
@@ -65,12 +63,6 @@ DebugOption = Annotated[
 ExamplesOption = Annotated[
     int, typer.Option("--examples", min=11, max=10_000, help="How many cases to draw.")
 ]
-
-
-def _stop(message: str) -> NoReturn:
-    """Say in one line what was wrong with the command, and leave."""
-    print(f"bnoracle: {message}", file=sys.stderr)
-    raise typer.Exit(WRONG_USAGE)
 
 
 def _course(name: str) -> Course | None:
@@ -263,6 +255,7 @@ def check(
     seed: SeedOption = DEFAULT_SEED,
     examples: ExamplesOption = DEFAULT_EXAMPLES,
     isolation: IsolationOption = "auto",
+    markdown: MarkdownOption = False,
     log: LogOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -285,10 +278,19 @@ def check(
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    Console().print(submission_report(result))
+    if markdown:
+        from bn_reports.formats.markdown import submission_comment  # noqa: PLC0415
+
+        print(submission_comment(result), end="")
+    else:
+        Console().print(submission_report(result))
     if result.status is Status.UNGRADED:
         raise typer.Exit(GRADER_FAILED)
     raise typer.Exit(0 if result.status is Status.CORRECT else 1)
+
+
+app.command()(report)
+app.command()(compare)
 
 
 @app.command()

@@ -100,7 +100,7 @@ def test_what_has_not_changed_is_kept_and_what_has_is_graded_again(
     assert ([], 3, "") == (done, second.kept, second.stopped)
     assert first.results == second.results
     there = {path.name for path in out.iterdir()} - {LOCK}
-    assert {MARK, "index.html", "results.json", "submissions"} == there
+    assert {MARK, "index.html", "results.csv", "results.json", "submissions"} == there
     with (work / f"{WRONG}.py").open("a") as file:
         file.write("# another line\n")
     (work / f"{OTHER}.py").unlink()

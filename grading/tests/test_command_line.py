@@ -49,7 +49,7 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
     there = {path.name for path in report.iterdir() if not path.name.startswith(".")}
-    assert {"index.html", "results.json", "submissions"} == there
+    assert {"index.html", "results.csv", "results.json", "submissions"} == there
     results = read_results(report / "results.json")
     assert [("cmu_handout", "correct"), ("cmu_root_plus_eps", "incorrect")] == [
         (submission.id, submission.status) for submission in results.submissions

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bn_properties.records import Results, SubmissionResult
+from bn_reports.formats.results_csv import CSV, as_csv
 from bn_reports.formats.results_json import as_text, read_results, read_submission
 from bn_reports.html.pages import INDEX, PAGES, class_page, page_path, submission_page
 
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """A report folder: results.json and a page each; results/<id>.json while a run lasts."""
+    """A report folder: results.json, results.csv, pages; results/<id>.json while a run lasts."""
 
     def __init__(self, folder: Path, ids: Sequence[str], *, force: bool = False) -> None:
         """Claim a folder for the report of submissions with these ids, and read what is there.
@@ -41,7 +42,7 @@ class Ledger:
         """
         self._names = {id_: f"{_RECORDS}/{name}" for id_, name in file_names(ids).items()}
         self._pages = {id_: page_path(id_) for id_ in ids}
-        files = {INDEX, RESULTS, _EARLIER, *self._names.values(), *self._pages.values()}
+        files = {INDEX, RESULTS, CSV, _EARLIER, *self._names.values(), *self._pages.values()}
         self._folder = ReportFolder(folder, files, force=force)
         self._heading: Results | None = None
         self.earlier: Results | None = self._read(RESULTS, read_results)
@@ -87,7 +88,7 @@ class Ledger:
         for name, each in kept.items():
             if not (self._folder.path / name).is_file() or self.records.get(each.id) != each:
                 self._folder.write(name, submission_page(each, self._heading))
-        self._folder.write(INDEX, class_page(so_far))
+        self._write_class(so_far)
 
     def _set_aside(self) -> None:
         """Move the earlier results out of the way, whole."""
@@ -126,7 +127,7 @@ class Ledger:
             OSError: something cannot be written; the records of their own stay.
         """
         self._folder.write(RESULTS, as_text(results), durable=True)
-        self._folder.write(INDEX, class_page(results))
+        self._write_class(results)
         replaced = {each.id for each in results.submissions}
         others = {id_: each for id_, each in self.records.items() if id_ not in replaced}
         if others:
@@ -136,6 +137,10 @@ class Ledger:
         for name in self._folder.own(_RECORDS):
             self._folder.delete(name)
         return self._folder.path / INDEX
+
+    def _write_class(self, results: Results) -> None:
+        self._folder.write(CSV, as_csv(results))
+        self._folder.write(INDEX, class_page(results))
 
     def release(self) -> None:
         """Let other runs write to the folder."""

@@ -1,7 +1,7 @@
 """The pages: one self-contained HTML file a submission, and one for the class.
 
-The pages need no script, no network and no other file. Whatever a student wrote is escaped by the
-templates, and its control characters are made visible before that.
+The pages need no network and no other file, and are complete without their scripts. Whatever a
+student wrote is escaped by the templates, and its control characters are made visible before that.
 """
 
 from __future__ import annotations
@@ -16,9 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bn_reports.formats.atomic import write_atomically
+from bn_reports.formats.results_csv import CSV, as_csv
+from bn_reports.html.names import breakable
+from bn_reports.html.scripts import script
 from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
-from bn_reports.views import counterexamples, overview
+from bn_reports.views import class_overview, counterexamples, overview
+from bn_reports.views.cause_groups import cause_groups
+from bn_reports.views.incidents import incidents
+from bn_reports.views.matrix import matrix
+from bn_reports.views.pass_rates import pass_rates
 
 INDEX = "index.html"
 """The class page's file."""
@@ -46,7 +53,7 @@ def submission_page(submission: SubmissionResult, results: Results) -> str:
 
 
 def class_page(results: Results) -> str:
-    """Return the page of the class: how many of each status, who, and what fails most."""
+    """Return the page of the class: what to teach again, who has what, and what fails most."""
     return (
         _environment()
         .get_template("class.html.j2")
@@ -54,21 +61,28 @@ def class_page(results: Results) -> str:
             results=results,
             counts=overview.status_counts(results),
             submissions=overview.worst_first(results),
-            rates=overview.pass_rates(results),
-            folder=PAGES,
-            page_name=page_name,
+            groups=cause_groups(results),
+            bins=class_overview.histogram(results),
+            slow=class_overview.slow(results),
+            incidents=incidents(results),
+            rates=pass_rates(results),
+            matrix=matrix(results),
+            csv=CSV,
+            page_path=page_path,
+            script=script("class.js"),
         )
     )
 
 
 def write_html(results: Results, folder: Path) -> Path:
-    """Write the class page and every submission's page into `folder`; return the class page.
+    """Write the class page, its CSV and every submission's page into `folder`.
 
-    Raises `OSError` if a page cannot be written.
+    Returns the class page. Raises `OSError` if something cannot be written.
     """
     for submission in results.submissions:
         page = submission_page(submission, results)
         write_atomically(folder / page_path(submission.id), page)
+    write_atomically(folder / CSV, as_csv(results))
     index = folder / INDEX
     write_atomically(index, class_page(results))
     return index
@@ -106,6 +120,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "anchor": _safe_name,
+        "breakable": breakable,
         "label": words.label,
         "points": numbers.points,
         "brief": numbers.brief,
@@ -116,6 +131,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "WRONG_SIGN": words.WRONG_SIGN,
         "MEANINGS": words.MEANINGS,
+        "LEGEND": words.LEGEND,
         "Status": Status,
     }
     return environment

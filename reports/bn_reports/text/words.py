@@ -43,6 +43,15 @@ MEANINGS: Final = {
     Status.CORRECT: "Everything that was checked holds.",
 }
 
+LEGEND: Final = {
+    Outcome.PASS: "passes",
+    Outcome.FAIL: "fails of itself",
+    Outcome.BLOCKED: "fails because another one does",
+    Outcome.ERROR: "the grader failed",
+    Outcome.NOT_RUN: "could not be judged: not written, or out of time",
+    Outcome.NOT_APPLICABLE: "does not apply",
+}
+
 WRONG_SIGN: Final = "≠"
 """Stands before each value that is further off than rounding can explain."""
 

@@ -38,25 +38,6 @@ class Family:
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
 
-@dataclass(frozen=True)
-class PassRate:
-    """How a class fares on one property."""
-
-    id: str
-    title: str
-    equation: str
-    passed: int
-    judged: int
-    """Submissions in which it passed, failed or was blocked."""
-    seen: int
-    """Submissions in which the property is listed at all."""
-
-    @property
-    def share(self) -> float:
-        """The part of those judged that passed; 1 where none was judged."""
-        return self.passed / self.judged if self.judged else 1.0
-
-
 def failures(submission: SubmissionResult) -> tuple[Failure, ...]:
     """Return the failures of `submission`, the root failure first, each with what it blocks."""
     by_id = {each.id: each for each in submission.properties}
@@ -105,28 +86,6 @@ def status_counts(results: Results) -> dict[Status, int]:
     """Return the number of submissions of every status, zeros included."""
     found = Counter(each.status for each in results.submissions)
     return {status: found[status] for status in Status}
-
-
-def pass_rates(results: Results) -> tuple[PassRate, ...]:
-    """Return how the class fares on each property, the lowest pass rate first."""
-    listed: dict[str, list[PropertyResult]] = {}
-    for submission in results.submissions:
-        for each in submission.properties:
-            listed.setdefault(each.id, []).append(each)
-    rates = [
-        PassRate(
-            id=name,
-            title=found[0].title,
-            equation=found[0].equation,
-            passed=sum(each.status is Outcome.PASS for each in found),
-            judged=sum(
-                each.status in {Outcome.PASS, Outcome.FAIL, Outcome.BLOCKED} for each in found
-            ),
-            seen=len(found),
-        )
-        for name, found in listed.items()
-    ]
-    return tuple(sorted(rates, key=lambda rate: (rate.share, not rate.judged)))
 
 
 def _blocker(blocked: PropertyResult, by_id: dict[str, PropertyResult]) -> str:

@@ -34,7 +34,6 @@ class Make:
         fields: dict[str, Any] = {
             "id": name,
             "part": part or "main",
-            "group": rest.partition(".")[0],
             "title": f"The statement of {name} holds.",
             "equation": "a = b",
             "status": Outcome(status),

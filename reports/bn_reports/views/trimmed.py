@@ -19,9 +19,9 @@ def trimmed(example: Counterexample) -> Counterexample:
     - The comparison is looked for among the results (`located`). Where it stands in one, that
       result is judged as the property judges it, by the comparison's expected values and bound;
       its layer alone stays, up to that call.
-    - Otherwise the layers stay in which a call is wrong, each up to its last wrong call; and if
-      there is none, every call: then the comparison, which no call shows, is to be shown beside
-      them.
+    - Otherwise the layers stay in which a call is wrong, each up to its last wrong call, and of
+      their wrong results those that the comparison names, if it names any. If no call is wrong,
+      all stay: then the comparison, which no call shows, is to be shown beside them.
     - Of the calls that stay, every input stays, the error, and the results that are wrong
       (`is_wrong`), each with what was got, expected and allowed. Results that are right go.
     - The oracle's intermediates stay in calls that are wrong and, where the first of them in a
@@ -37,7 +37,9 @@ def trimmed(example: Counterexample) -> Counterexample:
         layers = [_up_to_wrong(each) for each in _layers(calls)]
         if not any(layers):
             layers = list(_layers(calls))
-    kept = [bare for layer in layers for bare in _bare(layer)]
+    said = {name for name in _wrong_names(calls) if name in _quantity(example)}
+    about = said if place is None and said else None
+    kept = [bare for layer in layers for bare in _bare(layer, about)]
     return example.model_copy(update={"calls": tuple(kept)})
 
 
@@ -79,6 +81,14 @@ def _wrong(call: Call) -> bool:
     return call.error is not None or any(is_wrong(call, quantity) for quantity in call.got)
 
 
+def _wrong_names(calls: Sequence[Call]) -> set[str]:
+    return {name for call in calls for name in call.got if is_wrong(call, name)}
+
+
+def _quantity(example: Counterexample) -> str:
+    return example.comparison.quantity if example.comparison else ""
+
+
 def _layers(calls: Sequence[Call]) -> Iterator[list[Call]]:
     """Split calls into those of one layer each."""
     layer: list[Call] = []
@@ -95,7 +105,7 @@ def _up_to_wrong(layer: Sequence[Call]) -> list[Call]:
     return list(layer[: wrong[-1] + 1]) if wrong else []
 
 
-def _bare(layer: Sequence[Call]) -> Iterator[Call]:
+def _bare(layer: Sequence[Call], about: set[str] | None) -> Iterator[Call]:
     """Drop the right results, and the intermediates that explain no wrong one."""
     wrong = [number for number, call in enumerate(layer) if _wrong(call)]
     explaining = set(wrong)
@@ -103,7 +113,9 @@ def _bare(layer: Sequence[Call]) -> Iterator[Call]:
         before = [n for n in range(wrong[0]) if layer[n].intermediates]
         explaining.update(before[-1:])
     for number, call in enumerate(layer):
-        names = [name for name in call.got if is_wrong(call, name)]
+        names = [
+            name for name in call.got if is_wrong(call, name) and (about is None or name in about)
+        ]
         yield call.model_copy(
             update={
                 "got": {name: call.got[name] for name in names},

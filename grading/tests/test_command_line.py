@@ -46,8 +46,8 @@ def test_grade_writes_the_table_the_pages_and_the_records(
     assert (0, "") == (done.returncode, done.stderr)
     lines = done.stdout.splitlines()
     assert ["cmu_handout", "cmu_root_plus_eps"] == [line.split()[0] for line in lines[:2]]
-    cause = "1 submission:  eps is added to the root in the outputs of both modes"
-    assert ["", "What went wrong", cause, "", "1 incorrect, 1 correct"] == lines[2:7]
+    told = "1 submission:  eps is added to the root in the outputs of both modes"
+    assert ["", "What went wrong", told, "", "1 incorrect, 1 correct"] == lines[2:7]
     report = tmp_path / "bnoracle-report"
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
@@ -125,6 +125,21 @@ def test_check_shows_the_counterexample_and_the_cause(
     whole = run("check", fixtures_folder / BAD, "--all", cwd=tmp_path).stdout
     assert whole.index("What to do next") < whole.index("What fails, and what follows from it")
     assert "What holds: running" in whole
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "buggy/cmu_mean_route_missing",
+        "buggy/cs231n_slipped_labels",
+        "buggy/cs231n_spatial_flat_view",
+        "unstable/cmu_one_pass",
+    ],
+)
+def test_what_is_wrong_fits_on_one_screen(tmp_path: Path, fixtures_folder: Path, name: str) -> None:
+    done = run("check", fixtures_folder / f"{name}.py", cwd=tmp_path, columns=80)
+    assert 40 >= len(done.stdout.splitlines())
+    assert "What to do next" in done.stdout
 
 
 def test_the_readme_shows_a_real_report(tmp_path: Path, fixtures_folder: Path) -> None:

@@ -124,16 +124,34 @@ def wrapped(text: Text, width: int, console: Console) -> list[Text]:
 
 
 def broken(equation: str, width: int) -> list[str]:
-    """Return the lines of an equation: a break stands before a sign, outside brackets if it can."""
-    at_signs = re.sub(r"(?<=[+−=·←→⇒≠≤]) | (?=·)", _GLUE, equation)
+    """Return the lines of an equation: a break stands behind a comma, or else before a sign.
+
+    What is in brackets is broken last.
+    """
     depth, outside = 0, ""
-    for character in at_signs:
+    for character in equation:
         depth += (character in "([⟦") - (character in ")]⟧")
         outside += _GLUE if depth and character == " " else character
-    for glued in (outside, at_signs, equation):
+    lines: list[str] = []
+    for part in re.split(r"(?<=,) ", outside):
+        if lines and cell_len(f"{lines[-1]} {part}") <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines += _before_signs(part, width)
+    return [line.replace(_GLUE, " ") for line in lines]
+
+
+def _before_signs(part: str, width: int) -> list[str]:
+    free = part.replace(_GLUE, " ")
+    for glued in (_glued(part), _glued(free), free):
         if max(map(cell_len, glued.split(" "))) <= width:
             break
-    return [line.replace(_GLUE, " ") for line in textwrap.wrap(glued, width)] or [""]
+    return textwrap.wrap(glued, width) or [""]
+
+
+def _glued(part: str) -> str:
+    """Tie each sign to what follows it, and the factors of a term to one another."""
+    return re.sub(r"(?<=[+−=·←→⇒≠≤]) | (?=·)", _GLUE, part)
 
 
 def shortened(text: str, width: int) -> str:

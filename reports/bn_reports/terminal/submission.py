@@ -47,6 +47,15 @@ def submission_report(submission: SubmissionResult, *, everything: bool = False)
     return Group(*_report(submission, everything))
 
 
+def example_report(submission: SubmissionResult, *, everything: bool = False) -> RenderableType:
+    """Return the second half of it: the smallest example, and what to do next."""
+    failures = [failure.property for failure in overview.failures(submission)]
+    parts = [*_next(submission, failures, everything)]
+    if failures:
+        parts = [*_failure(failures[0], submission, everything), *parts]
+    return Group(*parts)
+
+
 def _report(submission: SubmissionResult, everything: bool) -> Iterator[RenderableType]:
     yield _line(
         Text.assemble(
@@ -59,11 +68,8 @@ def _report(submission: SubmissionResult, everything: bool) -> Iterator[Renderab
     yield _line(Text(one_line(submission.summary)))
     for note in submission.notes:
         yield _line(Text(f"Note: it {one_line(note)}.", style="dim"))
-    failures = [failure.property for failure in overview.failures(submission)]
     yield from _causes(submission)
-    if failures:
-        yield from _failure(failures[0], submission, everything)
-    yield from _next(submission, failures, everything)
+    yield example_report(submission, everything=everything)
     if everything:
         yield from all_properties(submission)
 

@@ -75,6 +75,8 @@ def _parse(latex: str) -> ElementTree.Element | None:
             return None
         if node.tag == "mfrac" and len(node) != 2:
             return None
+        # \epsilon and \varepsilon are one letter here, and that of all our sentences.
+        node.text = node.text and node.text.replace("ϵ", "ε")
         for name in set(node.attrib) - _ATTRIBUTES:
             del node.attrib[name]
     return tree

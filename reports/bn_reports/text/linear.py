@@ -78,7 +78,7 @@ def _text(node: Element) -> str:  # noqa: PLR0911, PLR0912 - one return an eleme
         case "mtable":
             return "; ".join(parts)
         case "mi" | "mn" | "mo" | "mtext":
-            return (node.text or "").replace("ϵ", "ε")
+            return node.text or ""
         case _:
             return _row(node, parts)
 

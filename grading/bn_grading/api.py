@@ -3,13 +3,15 @@
 from bn_grading.api import check
 result = check("my_layer.py:MyNorm", course="torch")
 assert result.status == "correct", result.summary
+
+In a notebook, what `check` and `grade` return shows itself (`bn_reports/notebook.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bn_properties.records import Results, SubmissionResult
+from bn_reports.notebook import ShownResults, ShownSubmission, shown, shown_results
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
 from bn_grading.classroom.plan import Plan
@@ -26,8 +28,8 @@ def check(
     seed: int = DEFAULT_SEED,
     examples: int = DEFAULT_EXAMPLES,
     isolation: str = "auto",
-) -> SubmissionResult:
-    """Check one submission, as `bnoracle check` does.
+) -> ShownSubmission:
+    """Check one submission, as `bnoracle check` does; the record shows itself in a notebook.
 
     Args:
         subject: a file, its folder, `file.py:Class` or `package.Class`.
@@ -44,7 +46,7 @@ def check(
         ValueError: `seed` or `examples` is out of range.
     """
     plan = _plan([], course, seed, examples, 1, candidates(wanted(isolation)))
-    return plan.grade(single(subject))
+    return shown(plan.grade(single(subject)))
 
 
 def grade(
@@ -55,7 +57,7 @@ def grade(
     examples: int = DEFAULT_EXAMPLES,
     jobs: int = 1,
     isolation: str = "auto",
-) -> Results:
+) -> ShownResults:
     """Grade a class, as `bnoracle grade` does, and write nothing.
 
     Args:
@@ -73,7 +75,8 @@ def grade(
     # Processes and pages: whoever checks one file does without.
     from bn_grading.classroom.class_run import run  # noqa: PLC0415
 
-    return run(_plan(paths, course, seed, examples, jobs, (chosen(wanted(isolation)),)))
+    plan = _plan(paths, course, seed, examples, jobs, (chosen(wanted(isolation)),))
+    return shown_results(run(plan))
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:

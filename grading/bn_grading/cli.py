@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from bn_properties.catalogue import PROPERTIES
 from bn_properties.records import Results, Status, json_schema
+from bn_reports.terminal.class_report import class_report
 from bn_reports.terminal.listing import fault_list, property_list
-from bn_reports.terminal.submission import class_table, submission_report
+from bn_reports.terminal.submission import submission_report
 from rich.console import Console
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
 from bn_grading.classroom.plan import Plan, jobs_for
+from bn_grading.completion import PROGRAM, completion, courses, isolations
 from bn_grading.courses.model import Course, CourseError, built_in, find
 from bn_grading.intake.paths import collect, single
 from bn_grading.intake.submission import PathError
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from bn_grading.classroom.ledger import Ledger
 
 app = typer.Typer(
-    name="bnoracle",
+    name=PROGRAM,
     help="Grade batch-normalization implementations against a float64 oracle.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,13 +46,22 @@ app = typer.Typer(
 )
 
 CourseOption = Annotated[
-    str, typer.Option("--course", metavar="NAME|FILE.toml|auto", help="Which course's names.")
+    str,
+    typer.Option(
+        "--course",
+        metavar="NAME|FILE.toml|auto",
+        help="Which course's names.",
+        autocompletion=courses,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="For the cases.")]
 IsolationOption = Annotated[
     str,
     typer.Option(
-        "--isolation", metavar="auto|full|lockdown|none", help="How submissions are kept apart."
+        "--isolation",
+        metavar="auto|full|lockdown|none",
+        help="How submissions are kept apart.",
+        autocompletion=isolations,
     ),
 ]
 LogOption = Annotated[
@@ -116,7 +127,7 @@ def grade(
     log: LogOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Grade a class: a row a submission in the terminal, a page each in DIR/index.html.
+    """Grade a class: a line a submission in the terminal, a page each in DIR/index.html.
 
     What an earlier run into DIR has graded, and has not changed since, is kept: the same command
     goes on where one was interrupted.
@@ -140,9 +151,9 @@ def grade(
     ledger = _claimed(out, ids, force)
     _log_to(log, debug)
     _warn_of_other_versions(out, ledger.earlier)
-    courses = list(built_in().values())
     bank = CaseBank(seed, examples)
-    plan = Plan(found.submissions, chosen, courses, bank, workers, (level,))
+    known = list(built_in().values())
+    plan = Plan(found.submissions, chosen, known, bank, workers, (level,))
     interrupts, errors = Interrupts(), Console(stderr=True)
     try:
         with interrupts, Display(interrupts, errors) as display:
@@ -166,7 +177,7 @@ def grade(
         )
         raise typer.Exit(128 + interrupts.received if interrupts.received else GRADER_FAILED)
     console = Console()
-    console.print(class_table(report.results))
+    console.print(class_report(report.results))
     if report.kept:
         console.print(f"{report.kept} had not changed and were not graded again", highlight=False)
     console.print(f"{report.index}", markup=False, highlight=False, soft_wrap=True)
@@ -256,10 +267,13 @@ def check(
     examples: ExamplesOption = DEFAULT_EXAMPLES,
     isolation: IsolationOption = "auto",
     markdown: MarkdownOption = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every property, and what follows from what.")
+    ] = False,
     log: LogOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Check one submission: the verdict, the smallest counterexample, the likely cause."""
+    """Check one submission: what is wrong, why, the smallest example of it, what to do next."""
     chosen = _course(course)
     try:
         submission = single(path)
@@ -283,7 +297,7 @@ def check(
 
         print(submission_comment(result), end="")
     else:
-        Console().print(submission_report(result))
+        Console().print(submission_report(result, everything=everything))
     if result.status is Status.UNGRADED:
         raise typer.Exit(GRADER_FAILED)
     raise typer.Exit(0 if result.status is Status.CORRECT else 1)
@@ -327,6 +341,9 @@ def cache(
         _stop(f"{error.filename} cannot be deleted: {error.strerror}")
     deleted = "deleted " if clear else ""
     print(f"{kept.folder}: {deleted}{held.files} files, {held.size / 2**20:.1f} MiB")
+
+
+app.command()(completion)
 
 
 def _version(wanted: bool) -> None:

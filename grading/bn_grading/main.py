@@ -9,6 +9,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from bn_reports.text import spelling
+
 
 def main() -> None:
     """Run `bnoracle`."""
@@ -23,9 +25,11 @@ def main() -> None:
     try:
         gc.disable()  # what is imported stays: there is no garbage in it
         from bn_grading.cli import app  # noqa: PLC0415 (an interrupt while importing is quiet, too)
+        from bn_grading.completion import prepare  # noqa: PLC0415
 
         gc.freeze()
         gc.enable()
+        prepare()
         app()
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -44,13 +48,14 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Print whatever a terminal can show, and nothing where there is none."""
+    """Print all that a terminal can show, the rest spelled out; nothing where there is none."""
+    spelling.register()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # it was closed before we began
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (to the end)
         else:
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=spelling.ERRORS)
 
 
 def _give_up_printing() -> None:

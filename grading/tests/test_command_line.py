@@ -44,7 +44,10 @@ def test_grade_writes_the_table_the_pages_and_the_records(
 ) -> None:
     done = run("grade", fixtures_folder / GOOD, fixtures_folder / BAD, UNISOLATED, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.index("cmu_root_plus_eps") < done.stdout.index("cmu_handout")
+    lines = done.stdout.splitlines()
+    assert ["cmu_handout", "cmu_root_plus_eps"] == [line.split()[0] for line in lines[:2]]
+    told = "1 submission:  eps is added to the root in the outputs of both modes"
+    assert ["", "What went wrong", told, "", "1 incorrect, 1 correct"] == lines[2:7]
     report = tmp_path / "bnoracle-report"
     assert (report / "index.html").is_file()
     assert 2 == len(list((report / "submissions").glob("*.html")))
@@ -118,6 +121,25 @@ def test_check_shows_the_counterexample_and_the_cause(
     for text in ("incorrect", "expected", "got", "√"):
         assert text in done.stdout
     assert [] == list(tmp_path.iterdir()), "check leaves nothing behind"
+    assert "What holds" not in done.stdout
+    whole = run("check", fixtures_folder / BAD, "--all", cwd=tmp_path).stdout
+    assert whole.index("What to do next") < whole.index("What fails, and what follows from it")
+    assert "What holds: running" in whole
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "buggy/cmu_mean_route_missing",
+        "buggy/cs231n_slipped_labels",
+        "buggy/cs231n_spatial_flat_view",
+        "unstable/cmu_one_pass",
+    ],
+)
+def test_what_is_wrong_fits_on_one_screen(tmp_path: Path, fixtures_folder: Path, name: str) -> None:
+    done = run("check", fixtures_folder / f"{name}.py", cwd=tmp_path, columns=80)
+    assert 40 >= len(done.stdout.splitlines())
+    assert "What to do next" in done.stdout
 
 
 def test_the_readme_shows_a_real_report(tmp_path: Path, fixtures_folder: Path) -> None:
@@ -305,6 +327,86 @@ def test_any_encoding_of_the_terminal_will_do(
         )
         assert b"" == done.stderr
         assert "incorrect" in done.stdout.decode(encoding)
+
+
+def test_what_an_encoding_lacks_is_spelled_out(
+    tmp_path: Path, fixtures_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = run("check", fixtures_folder / BAD, cwd=tmp_path).stdout
+    assert "u_i = (z_i - mu_B)/sqrt(sigma_B^2 + eps)" in shown
+    assert "?" not in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+@pytest.mark.parametrize(
+    ("told", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colour_is_for_terminals_that_want_it(
+    tmp_path: Path, fixtures_folder: Path, told: dict[str, str], coloured: bool
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", **told}
+    subprocess.run(
+        [str(SCRIPT), "check", str(fixtures_folder / BAD), "--examples", "11"],
+        cwd=tmp_path,
+        stdout=theirs,
+        check=False,
+        env=environment,
+    )
+    shown = os.read(ours, 1 << 16)
+    os.close(theirs)
+    os.close(ours)
+    assert coloured == (b"\x1b[1;31m" in shown)
+    assert coloured or not re.search(rb"\x1b\[[\d;]*[34]\d", shown)
+    assert b"incorrect" in shown
+
+
+def test_what_is_piped_has_no_escapes(tmp_path: Path, fixtures_folder: Path) -> None:
+    for command in ("check", "grade"):
+        options = (UNISOLATED,) if command == "grade" else ()
+        done = run(command, fixtures_folder / BAD, "--examples", 11, *options, cwd=tmp_path)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_the_command(tmp_path: Path, shell: str) -> None:
+    done = run("completion", shell, cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "_BNORACLE_COMPLETE=complete_" + shell in done.stdout
+    refused = run("completion", "nosuchshell", cwd=tmp_path)
+    assert (2, "") == (refused.returncode, refused.stdout)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("ch", {"check"}),
+        ("check --ex", {"--examples"}),
+        ("check --course c", {"cmu-hw1p1", "cs231n"}),
+        ("grade --isolation l", {"lockdown"}),
+        ("completion f", {"fish"}),
+    ],
+)
+def test_bash_completes(tmp_path: Path, typed: str, found: set[str]) -> None:
+    words = ["bnoracle", *typed.split()]
+    ask = (
+        f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+        '_bnoracle_completion bnoracle; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'eval "$(bnoracle completion bash)"; {ask}'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"},
+    )
+    assert ("", found) == (done.stderr, set(done.stdout.split()))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no shell like that")

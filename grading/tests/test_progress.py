@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 
 import pytest
@@ -60,6 +61,20 @@ def test_on_a_terminal_it_is_a_bar_that_goes_away() -> None:
     for text in ("grading", "1/40", "0.5/s", "[bold]ada[/bold]"):
         assert text in shown
     assert "bnoracle:" not in shown
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_how_many_and_how_long_are_shown_at_any_width(width: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=width, color_system=None)
+    with Display(Interrupts(), console, Clock()) as display:
+        display.begin(4000)
+        display.ready(RESULT)
+        display.in_hand(["a_very_long_name_of_a_submission" * 5])
+        display._bar.refresh()
+        shown = stream.getvalue().rpartition("\x1b[2K")[2]
+    assert re.search(r" 1/4000 (\d:\d\d:\d\d|-:--:--) left ", shown)
+    assert width >= len(shown)
 
 
 class Full(io.StringIO):

@@ -30,7 +30,7 @@ class Make:
     def property(self, name: str, status: str, **changes: Any) -> PropertyResult:
         """Return a result; `part/` before its name is its part."""
         passed = status == "pass"
-        part, _, rest = name.rpartition("/")
+        part = name.rpartition("/")[0]
         fields: dict[str, Any] = {
             "id": name,
             "part": part or "main",

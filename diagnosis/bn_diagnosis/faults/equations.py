@@ -42,8 +42,8 @@ _AT_INFERENCE: Mapping[str, str] = {
     "old_var": r"\sigma^2",
     "own_mean": NAMES["mean"],
     "own_var": NAMES["var"],
-    "last_mean": r"\mu_B^{last}",
-    "last_var": r"\sigma_B^{2,last}",
+    "last_mean": r"\mu_{last}",
+    "last_var": r"\sigma_{last}^2",
     "inferred_u": NAMES["u"],
     "trained": "z_i^{train}",
 }

@@ -15,19 +15,35 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from bn_grading.classroom.interrupts import Interrupts
 from bn_grading.classroom.schedule import Watch
 
 EVERY = 15.0
 """Seconds between two lines, off a terminal."""
-_SHOWN = 30
-"""Letters of what is in hand."""
+_NARROW = 70
+"""Columns below which there is no bar."""
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return what is shown on a terminal: how many and how long are never cut, the rest is."""
+    columns: list[ProgressColumn] = [
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    ]
+    if width >= _NARROW:
+        rate = TextColumn("{task.fields[rate]}")
+        columns = [TextColumn("grading"), BarColumn(bar_width=20), *columns, rate]
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    hand = TextColumn("{task.fields[hand]}", style="dim", markup=False, table_column=rest)
+    return [*columns, hand]
 
 
 class Display(Watch):
@@ -44,16 +60,10 @@ class Display(Watch):
         self._interrupts, self._console, self._clock = interrupts, console, clock
         self._started = self._told = clock()
         self._bar = Progress(
-            TextColumn("grading"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[hand]}", style="dim", markup=False),
+            *_columns(console.width),
             console=console,
             transient=True,
+            expand=True,
             disable=not console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task("grading", total=None, rate="", hand="")
@@ -77,9 +87,8 @@ class Display(Watch):
     def in_hand(self, ids: Sequence[str]) -> None:
         """Name what is being graded."""
         self._hand = one_line(", ".join(ids))
-        shown = self._hand if len(self._hand) <= _SHOWN else f"{self._hand[: _SHOWN - 1]}…"
         with self._shown():
-            self._bar.update(self._task, hand=shown)
+            self._bar.update(self._task, hand=self._hand)
             now = self._clock()
             if not self._console.is_terminal and now - self._told >= EVERY:
                 self._told = now

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from bn_properties.property import Property
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
-from bn_reports.text.equations import plain
+from bn_reports.terminal.layout import Equation, Hanging, Indented
+from bn_reports.text.equations import equations
 
 
 class Mistake(Protocol):
@@ -51,7 +51,7 @@ def property_list(properties: Iterable[Property]) -> RenderableType:
     """Return each property with its sentence, its equation and where it comes from."""
     return Group(
         *(
-            _entry(each.id, each.title, (plain(each.equation), f"Source: {each.source}."))
+            _entry(each.id, each.title, [*_labelled("", each.equation), f"Source: {each.source}."])
             for each in properties
         )
     )
@@ -64,18 +64,26 @@ def fault_list(faults: Iterable[Mistake]) -> RenderableType:
             _entry(
                 each.id,
                 each.title,
-                (
-                    f"It computes   {plain(each.wrong)}",
-                    f"It should be  {plain(each.right)}",
+                [
+                    *_labelled("It computes   ", each.wrong),
+                    *_labelled("It should be  ", each.right),
                     each.explanation,
                     f"Rejected by {each.killed_by}.",
-                ),
+                ],
             )
             for each in faults
         )
     )
 
 
-def _entry(id_: str, title: str, lines: Iterable[str]) -> RenderableType:
-    body = Group(Text(title), *(Text(line, style="dim") for line in lines))
-    return Group(Text(id_, style="bold"), Padding(body, (0, 0, 1, 2)))
+def _labelled(label: str, latex: str) -> Iterator[Equation]:
+    for place, text in enumerate(equations(latex)):
+        yield Equation(Text(" " * len(label) if place else label), text)
+
+
+def _entry(id_: str, title: str, lines: Iterable[str | Equation]) -> RenderableType:
+    told = (
+        Hanging(Text(), Text(line, style="dim")) if isinstance(line, str) else line
+        for line in lines
+    )
+    return Group(Text(id_, style="bold"), Indented((Hanging(Text(), Text(title)), *told)), Text())

@@ -1,16 +1,19 @@
-"""Columns of numbers in the terminal: side by side where they fit, one below the other if not."""
+"""Arrays in the terminal: side by side where they fit, one below the other if not."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from bn_reports.terminal.layout import fit, side_by_side
 from bn_reports.text.words import WRONG_SIGN
-from bn_reports.views.arrays import Cell, Panel
+from bn_reports.views.arrays import BOUND, Cell, Panel
 
-_GAP = "   "
+_TINY = re.compile(r"e-3\d\d$")
+"""An error of which no more is allowed than this is none."""
 
 
 @dataclass(frozen=True)
@@ -22,42 +25,46 @@ class SideBySide:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the panels, chosen by the width there is."""
-        if len(self.panels) == 1 and not self.panels[0].title:
-            yield from _lines(self.panels[0], self.name)
+        across = self._columns(named=False)
+        if len({len(column) for column in across}) == 1 and fit(across, options.max_width):
+            yield from side_by_side(across)
             return
-        titles = (f"{self.name} {panel.title}" for panel in self.panels)
-        columns = [_lines(*each) for each in zip(self.panels, titles, strict=True)]
-        widths = [max(line.cell_len for line in column) for column in columns]
-        rows = {len(column) for column in columns}
-        across = sum(widths) + len(_GAP) * (len(widths) - 1) <= options.max_width
-        if not across or len(rows) > 1 or rows == {1}:
-            for column in columns:
-                yield from column
-            return
-        for line in zip(*columns, strict=True):
-            joined = Text()
-            for part, width in zip(line, widths, strict=True):
-                joined.append_text(part)
-                joined.append(" " * (width - part.cell_len) + _GAP)
-            joined.rstrip()
-            yield joined
+        for column in self._columns(named=True):
+            yield from column
+
+    def blocks(self) -> list[tuple[Text, ...]]:
+        """Return the lines of each panel under its title."""
+        return self._columns(named=True)
+
+    def _columns(self, *, named: bool) -> list[tuple[Text, ...]]:
+        """Return the lines of each panel: below its title, with the name in each or the first."""
+        return [
+            tuple(
+                panel_lines(
+                    panel, f"{self.name if named or not place else ''} {panel.title}".strip()
+                )
+            )
+            for place, panel in enumerate(self.panels)
+        ]
 
 
-def _lines(panel: Panel, title: str) -> list[Text]:
+def panel_lines(panel: Panel, title: str) -> list[Text]:
     """Return the rows of `panel` with aligned columns: after its title if one, else below it."""
-    columns = zip(*panel.rows, strict=True)
-    widths = [max(len(_shown(each)) for each in column) for column in columns]
+    shown = [[_shown(each, panel.title) for each in row] for row in panel.rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = []
-    for row in panel.rows:
+    for row, texts in zip(panel.rows, shown, strict=True):
         line = Text("[", overflow="fold")
-        for place, (each, width) in enumerate(zip(row, widths, strict=True)):
+        for place, (each, text, width) in enumerate(zip(row, texts, widths, strict=True)):
             line.append("  " if place else "")
-            line.append(_shown(each).rjust(width), "bold red" if each.wrong else None)
+            line.append(text.rjust(width), "bold red" if each.wrong else None)
         lines.append(line.append("]"))
     if len(lines) == 1:
         return [Text.assemble((f"{title} = ", "dim"), lines[0], overflow="fold")]
     return [Text(title, style="dim"), *lines]
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: Cell, title: str) -> str:
+    if title == BOUND and _TINY.search(cell.text):
+        return "exact"
     return f"{WRONG_SIGN}{cell.text}" if cell.wrong else cell.text

@@ -201,6 +201,8 @@ def _row(
         error_over_bound=error_over_bound,
         case_errors=case_errors,
         cause=cause,
+        hidden=prefix + prop.id in course.hidden,
+        hint=course.hidden.get(prefix + prop.id, ""),
         counterexample=counterexample,
     )
 

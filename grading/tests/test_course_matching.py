@@ -307,6 +307,8 @@ def test_a_courses_limits_are_what_its_file_says() -> None:
         ('"training.agreement"', '"layer/training.agreement"', "need no prefix"),
         ('"training.agreement"', '"backward.input_gradient"', "nobody could earn them"),
         ('"training.agreement"', '"population.mean_of_means"', "nobody could earn them"),
+        ("[points]", '[hidden]\n"training.no" = ""\n[points]', "hidden: 'training.no' is not"),
+        ("[points]", '[hidden]\n"odd/training.agreement" = ""\n[points]', "hidden: 'odd' is not"),
         ("= 1", "= -1", "must be worth at least 0"),
         ("= 1", "= inf", "must be worth at least 0"),
         ('"cs231n"', '"nowhere"', "profile"),

@@ -147,6 +147,9 @@ class Common(Record):
     """What its failure takes off the sum of all points, where it earns none itself."""
     charged_to: str | None = None
     """What took the points that it lost, or the penalty: a cause, or a property that failed."""
+    hidden: bool = False
+    """Whether a submission's own page says no more of it than its family and the hint."""
+    hint: Text = ""
 
 
 class PropertyResult(Common):

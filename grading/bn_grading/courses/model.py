@@ -122,6 +122,9 @@ class Course(Table):
     `one_value`, `one_row`, `one_feature`, `square`, `zero_gamma`, `constant_feature`,
     `axis_of_one`; ¼ where nothing is said.
     """
+    hidden: dict[str, str] = Field(default_factory=dict)
+    """Properties of which a submission's own page says nothing but the family and this hint, which
+    may be empty; by id, as in `points`."""
     limits: Limits = Limits()
     parts: tuple[Part, ...] = Field(min_length=1)
     points: dict[str, float]
@@ -155,6 +158,8 @@ class Course(Table):
                 )
         for key, points in self.points.items():
             self._check_points(key, points)
+        for key in self.hidden:
+            self._check_key("hidden", key)
         for trait, share in self.only.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"only: {trait} is {share}, but must be from 0 to 1")
@@ -173,16 +178,23 @@ class Course(Table):
         """Return how much of a property's points its failure costs; None: it fails anywhere."""
         return 1.0 if trait is None else self.only.get(trait, ONLY)
 
-    def _check_points(self, key: str, points: float) -> None:
-        """Refuse points for what is no property, or what no part can earn."""
+    def _check_key(self, table: str, key: str) -> tuple[str, str]:
+        """Return a part's id, empty for the main one, and a property's; refuse what is neither."""
         id_, _, name = key.rpartition("/")
         if name not in BY_ID:
-            raise ValueError(f"points: {name!r} is not a property")
+            raise ValueError(f"{table}: {name!r} is not a property")
         ids = [part.id for part in self.parts]
         if id_ and id_ not in ids:
-            raise ValueError(f"points: {id_!r} is not a part; the parts are {_list(ids)}")
+            raise ValueError(f"{table}: {id_!r} is not a part; the parts are {_list(ids)}")
         if id_ == ids[0]:
-            raise ValueError(f"points: {key} names the first part, whose properties need no prefix")
+            raise ValueError(
+                f"{table}: {key} names the first part, whose properties need no prefix"
+            )
+        return id_, name
+
+    def _check_points(self, key: str, points: float) -> None:
+        """Refuse points for what is no property, or what no part can earn."""
+        id_, name = self._check_key("points", key)
         if not 0 <= points < float("inf"):
             raise ValueError(f"points: {key} is worth {points}, but must be worth at least 0")
         earning = [p for p in self.parts if (p.id == id_ if id_ else p.group == self.main_group)]

@@ -23,6 +23,7 @@ from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
 from bn_reports.views import class_overview, counterexamples, overview
 from bn_reports.views.cause_groups import cause_groups
+from bn_reports.views.hidden import for_author
 from bn_reports.views.incidents import incidents
 from bn_reports.views.matrix import matrix
 from bn_reports.views.pass_rates import pass_rates
@@ -39,6 +40,7 @@ def submission_page(submission: SubmissionResult, results: Results) -> str:
 
     Of `results` it shows what was graded with, and of no other submission anything.
     """
+    submission = for_author(submission)
     return (
         _environment()
         .get_template("submission.html.j2")

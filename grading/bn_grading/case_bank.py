@@ -34,9 +34,13 @@ class CaseBank:
         seed: int = DEFAULT_SEED,
         examples: int = DEFAULT_EXAMPLES,
         cache: Cache | None = None,
+        case: int | None = None,
     ) -> None:
-        """Hold `examples` cases of `seed` for each shape of input; `cache` None is the user's."""
-        self.seed, self.examples = seed, examples
+        """Hold `examples` cases of `seed` for each shape of input; `cache` None is the user's.
+
+        With `case`, only the one of that number is asked.
+        """
+        self.seed, self.examples, self.case = seed, examples, case
         self.cache = Cache() if cache is None else cache
         self._cases: dict[int, tuple[Case, ...]] = {}
         self._oracles: dict[Convention, Oracle] = {}
@@ -57,7 +61,8 @@ class CaseBank:
         from bn_properties.cases.transform import MOST_DRAWN, enlarge  # noqa: PLC0415
 
         drawn = draw_cases(self.seed, min(self.examples, MOST_DRAWN), spatial_axes)
-        return (*pinned_cases(spatial_axes), *enlarge(drawn, self.examples))
+        found = (*pinned_cases(spatial_axes), *enlarge(drawn, self.examples))
+        return tuple(each for each in found if self.case in (None, each.index))
 
     def tape(self, part: Part, convention: Convention) -> Prepared:
         """Return what is asked of one part."""
@@ -73,7 +78,8 @@ class CaseBank:
         return key in self._tapes or self.cache.has(self._named(key))
 
     def _named(self, key: tuple[object, ...]) -> tuple[object, ...]:
-        return (self.seed, self.examples, *key)
+        of_case = () if self.case is None else ("case", self.case)
+        return (self.seed, self.examples, *of_case, *key)
 
     def _recorded(self, part: Part, convention: Convention) -> tuple[Tape, tuple[bytes, ...]]:
         cases, offers = self.cases(part.spatial_axes), part.interface.offers

@@ -265,6 +265,9 @@ def check(
     course: CourseOption = "auto",
     seed: SeedOption = DEFAULT_SEED,
     examples: ExamplesOption = DEFAULT_EXAMPLES,
+    case: Annotated[
+        int | None, typer.Option("--case", metavar="N", help="Ask about one case alone.")
+    ] = None,
     isolation: IsolationOption = "auto",
     markdown: MarkdownOption = False,
     everything: Annotated[
@@ -283,15 +286,19 @@ def check(
         levels = candidates(wanted(isolation))
     except NoSuchLevel as error:
         _stop(f"--{error}")
+    bank = CaseBank(seed, examples, case=case)
+    if case is not None and not bank.cases(0):
+        _stop(_no_case(case, seed, examples))
     _log_to(log, debug)
-    plan = Plan(
-        [submission], chosen, list(built_in().values()), CaseBank(seed, examples), levels=levels
-    )
+    plan = Plan([submission], chosen, list(built_in().values()), bank, levels=levels)
     try:
         result = plan.grade(submission)
     except KeyboardInterrupt:
         print("bnoracle: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    if case is not None:
+        notes = (*result.notes, f"was asked about case {case} alone: its points say little")
+        result = result.model_copy(update={"notes": notes})
     if markdown:
         from bn_reports.formats.markdown import submission_comment  # noqa: PLC0415
 
@@ -301,6 +308,15 @@ def check(
     if result.status is Status.UNGRADED:
         raise typer.Exit(GRADER_FAILED)
     raise typer.Exit(0 if result.status is Status.CORRECT else 1)
+
+
+def _no_case(case: int, seed: int, examples: int) -> str:
+    numbers = sorted(each.index for each in CaseBank(seed, examples).cases(0))
+    chosen = [number for number in numbers if number >= examples]
+    return (
+        f"--case {case}: there is no such case; drawn ones have the numbers 0 to {examples - 1}, "
+        f"chosen ones {chosen[0]} to {chosen[-1]}"
+    )
 
 
 app.command()(report)

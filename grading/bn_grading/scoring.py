@@ -250,7 +250,8 @@ def summary(state: Status, examined: Sequence[PartFindings], parts: Sequence[Par
     if state is Status.CORRECT:
         count = sum(finding.outcome is Outcome.PASS for _, finding in found)
         cases = max(finding.examples for _, finding in found)
-        return f"All {count} properties hold, on up to {cases} cases each."
+        on = "one case" if cases == 1 else f"up to {cases} cases each"
+        return f"All {count} properties hold, on {on}."
     if state is Status.INCOMPLETE:
         missing = {f.message: None for each, f in found if f.outcome is Outcome.NOT_RUN}
         what = "; ".join(missing) or f"the file does not define {' or '.join(parts[0].names)}"

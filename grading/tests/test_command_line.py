@@ -15,6 +15,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from bn_grading import api
 from bn_grading.courses.model import built_in
 from bn_grading.subject.levels import chosen
 from bn_properties.case_errors import unpacked
@@ -438,3 +439,23 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(
     assert (2, "") == (done.returncode, done.stdout)
     assert "bnoracle: --out /proc/report cannot be written: " in done.stderr
     assert 1 == len(done.stderr.splitlines())
+
+
+def test_one_case_is_asked_alone(tmp_path: Path, fixtures_folder: Path) -> None:
+    wrong = fixtures_folder / "buggy" / "cmu_root_plus_eps.py"
+    whole = api.check(str(wrong))
+    failing = next(each for each in whole.properties if each.counterexample is not None)
+    assert failing.counterexample is not None
+    case = failing.counterexample.case
+    done = run("check", wrong, "--case", case, cwd=tmp_path)
+    assert 1 == done.returncode, done.stderr
+    assert f"asked about case {case} alone" in " ".join(done.stdout.split())
+    assert f"seed 0, case {case}," in done.stdout
+    right = fixtures_folder / "correct" / "cmu_einsum.py"
+    done = run("check", right, "--case", case, cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "hold, on one case." in done.stdout
+    for none in ("500", "-1"):
+        done = run("check", right, "--case", none, cwd=tmp_path)
+        assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+        assert "there is no such case; drawn ones have the numbers 0 to 99" in done.stderr

@@ -71,7 +71,9 @@ class Computed(NamedTuple):
     is_overwritten: bool = False
     """Whether a later line of its function gives the same name another value."""
     calls_own: bool = False
-    """Whether it calls a function of the file."""
+    """Whether it calls a function of the file, or hands one to somebody who may."""
+    reads_unknown: bool = False
+    """Whether it reads something of an object that the trace does not know."""
 
     @property
     def returns(self) -> bool:
@@ -92,6 +94,7 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
     """Yield what each statement of a file computed, as far as `trace` has seen it."""
     tree = ast.parse(source)
     statements, calling, overwritten = _statements(tree), _calling(tree), _overwritten(tree)
+    imported = _imported(tree)
     latest, within = _Latest(), _called_within(trace)
     for each in trace:
         statement = statements.get(each.line)
@@ -101,9 +104,15 @@ def computed(trace: Sequence[Assigned], source: str) -> Iterator[Computed]:
             if _key(getattr(statement, "value", None)) is None:
                 origin = "renamed" if _is_called_otherwise(statement, each, latest) else origin
             read = tuple(_read(statement, each, latest))
-            again = statement in overwritten
             yield Computed(
-                statement, each.value, origin, read, present, again, statement in calling
+                statement,
+                each.value,
+                origin,
+                read,
+                present,
+                is_overwritten=statement in overwritten,
+                calls_own=statement in calling,
+                reads_unknown=_reads_unknown(statement, each, latest, imported),
             )
         elif each.frame in within:
             # What another function of the file hands on is its own where it was given that itself.
@@ -238,10 +247,60 @@ def _read(
 
 
 def _calling(tree: ast.Module) -> frozenset[ast.stmt]:
-    """Return the statements that call a function, or a method, that the file defines."""
+    """Return the statements that call a function, or a method, that the file defines, or name it."""
     nodes = list(ast.walk(tree))
     own = {each.name for each in nodes if isinstance(each, ast.FunctionDef)}
+    for each in nodes:
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Lambda):
+            own |= set(_targets(each))
     return frozenset(each for each in _simple(nodes) if own & set(_called(each)))
+
+
+_NO_VALUES = frozenset({"training", "shape", "ndim", "size", "dtype", "device"})
+"""Attributes that hold no values of a layer, whatever has them."""
+
+
+def _reads_unknown(
+    statement: ast.stmt,
+    of: Assigned,
+    latest: Mapping[tuple[int | None, str], Read],
+    imported: frozenset[str],
+) -> bool:
+    known = {name for frame, name in latest if frame in (None, of.frame)}
+    for node in _attributes(statement):
+        parts, root = [node.attr], node.value
+        while isinstance(root, ast.Attribute):
+            parts.append(root.attr)
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id in imported or _NO_VALUES & set(parts):
+            continue
+        names = [root.id]
+        for part in reversed(parts):
+            names.append(f"{names[-1]}.{part}")
+        if known.isdisjoint(names):
+            return True
+    return False
+
+
+def _attributes(statement: ast.stmt) -> Iterator[ast.Attribute]:
+    """Yield what a statement reads of objects, but for the functions that it calls."""
+    inner = set[ast.expr]()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call):
+            inner.add(node.func)
+        if isinstance(node, ast.Attribute) and node not in inner and isinstance(node.ctx, ast.Load):
+            yield node
+        if isinstance(node, ast.Attribute):
+            inner.add(node.value)
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
+    return frozenset(
+        (each.asname or each.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for each in node.names
+    )
 
 
 def _overwritten(tree: ast.Module) -> frozenset[ast.stmt]:
@@ -271,6 +330,8 @@ def _called(statement: ast.stmt) -> Iterator[str]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Call):
             yield _last(ast.unparse(node.func))
+        elif isinstance(node, ast.Name):
+            yield node.id
 
 
 def _simple(nodes: Iterable[ast.AST]) -> Iterator[ast.stmt]:

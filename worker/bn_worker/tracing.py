@@ -106,10 +106,8 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         within = ((f"{name}[{key!r}]", each) for key, each in list(value.items()))
     elif isinstance(value, tuple | list):
         within = ((f"{name}[{number}]", each) for number, each in enumerate(value[:32]))
-    elif isinstance(getattr(value, "__dict__", None), dict) and not isinstance(
-        value, type | types.ModuleType | types.FunctionType
-    ):
-        held = dict(vars(value))
+    elif not isinstance(value, type | types.ModuleType | types.FunctionType):
+        held = _held(value)
         for kind in ("_parameters", "_buffers"):  # of a PyTorch module
             held |= held[kind] if isinstance(held.get(kind), dict) else {}
         within = ((f"{name}.{key}", each) for key, each in held.items())
@@ -117,6 +115,18 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         array = _array(each)
         if array is not None and len(inner) <= 80:
             yield inner, array
+
+
+def _held(value: Any) -> dict[str, Any]:
+    """Return what an object holds, in its dictionary and in its slots."""
+    held: dict[str, Any] = {}
+    for kind in type(value).__mro__:
+        for name, slot in vars(kind).items():
+            if type(slot) is types.MemberDescriptorType:
+                with contextlib.suppress(AttributeError):  # nothing is in it yet
+                    held[name] = slot.__get__(value)
+    inner = getattr(value, "__dict__", None)
+    return held | dict(inner) if isinstance(inner, dict) else held
 
 
 def _array(value: Any) -> NDArray[Any] | None:

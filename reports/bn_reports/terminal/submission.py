@@ -31,7 +31,7 @@ from bn_reports.text.visible import one_line, visible
 from bn_reports.text.words import WRONG_SIGN, label
 from bn_reports.views import overview
 from bn_reports.views.arrays import Quantity
-from bn_reports.views.counterexamples import CallView, calls, worst
+from bn_reports.views.counterexamples import CallView, trimmed, worst
 
 STYLES: Final = {"good": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim"}
 
@@ -106,12 +106,9 @@ def _failure(failed: PropertyResult) -> Iterator[RenderableType]:
 
 def _counterexample(example: Counterexample) -> Iterator[RenderableType]:
     yield _heading(f"The smallest example found ({WRONG_SIGN} marks what is wrong)")
-    shown = calls(example)
-    wrong = [call for call in shown if call.wrong]
-    # What comes after the last wrong result, and the results that are right, would only distract.
-    for call in shown[: shown.index(wrong[-1]) + 1] if wrong else shown:
+    for call in trimmed(example):
         yield Text(call.title, style="bold")
-        yield _indented(Group(*_call(call, everything=not wrong)))
+        yield _indented(Group(*_call(call)))
     if example.comparison is not None:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
@@ -123,7 +120,7 @@ def _counterexample(example: Counterexample) -> Iterator[RenderableType]:
     yield Text(where, style="dim")
 
 
-def _call(call: CallView, *, everything: bool) -> Iterator[RenderableType]:
+def _call(call: CallView) -> Iterator[RenderableType]:
     for name, value in call.settings:
         yield Text(f"{one_line(name)} = {one_line(value)}")
     for quantity in call.inputs:
@@ -132,8 +129,7 @@ def _call(call: CallView, *, everything: bool) -> Iterator[RenderableType]:
         for quantity in call.intermediates:
             yield from _quantity(quantity)
     for quantity in call.outputs:
-        if everything or quantity.wrong:
-            yield from _quantity(quantity)
+        yield from _quantity(quantity)
     if call.error:
         yield Text(visible(call.error), style=STYLES["bad"])
 

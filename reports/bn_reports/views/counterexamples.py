@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bn_properties.records import ArrayRecord, Call, Comparison, Counterexample
 
-from bn_reports.text.numbers import Value, apart, brief, exact
+from bn_reports.text.numbers import Value, apart, brief, exact, ratio
 from bn_reports.text.visible import one_line
 from bn_reports.views.arrays import Quantity, compared, listed
 
@@ -34,6 +34,48 @@ def calls(counterexample: Counterexample) -> tuple[CallView, ...]:
     return tuple(_view(number, each) for number, each in enumerate(counterexample.calls, 1))
 
 
+CONSTRUCT = "construct"
+
+
+def leading(example: Counterexample) -> range:
+    """Return which calls lead to the failure: those of one layer, up to the call that is wrong.
+
+    That is the call that gave what was compared; else the last one in which anything is wrong.
+    """
+    shown = calls(example)
+    wrong = [number for number, call in enumerate(shown) if call.wrong]
+    if not wrong:
+        return range(len(shown))
+    measured = example.comparison
+    compared = (n for n in wrong if measured and measured.expected in _values(example.calls[n]))
+    last = next(compared, wrong[-1])
+    begins = [n for n in range(last + 1) if example.calls[n].call == CONSTRUCT]
+    return range(begins[-1] if begins else 0, last + 1)
+
+
+def trimmed(example: Counterexample) -> tuple[CallView, ...]:
+    """Return the calls that lead to the failure, without those results that are right.
+
+    Where nothing is wrong by itself, as where two results should agree, all of it is returned.
+    """
+    shown = calls(example)
+    if not any(call.wrong for call in shown):
+        return shown
+    return tuple(
+        replace(
+            call,
+            title=f"{number}. {one_line(example.calls[place].call)}",
+            outputs=tuple(each for each in call.outputs if each.wrong),
+            intermediates=call.intermediates if call.wrong else (),
+        )
+        for number, (place, call) in enumerate(((n, shown[n]) for n in leading(example)), 1)
+    )
+
+
+def _values(call: Call) -> list[ArrayRecord]:
+    return [call.expected[name] for name in call.expected if name in call.got]
+
+
 def worst(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """Return names and values that say where `comparison` is worst, and by how much."""
     rows = [("quantity", one_line(comparison.quantity))]
@@ -52,9 +94,14 @@ def worst(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     rows += [
         ("absolute error", brief(comparison.absolute_error, 3)),
         ("relative error", brief(comparison.relative_error, 3)),
-        ("error over bound", brief(comparison.error_over_bound, 3)),
+        ("error over bound", _times(comparison)),
     ]
     return tuple(rows)
+
+
+def _times(comparison: Comparison) -> str:
+    """Return how many times the bound the error is."""
+    return "no bound" if comparison.bound is None else ratio(comparison.error_over_bound)
 
 
 def _view(number: int, call: Call) -> CallView:
@@ -63,19 +110,22 @@ def _view(number: int, call: Call) -> CallView:
         for name, value in call.inputs.items()
         if not isinstance(value, ArrayRecord)
     ]
-    inputs = [
-        listed(name, value) for name, value in call.inputs.items() if isinstance(value, ArrayRecord)
-    ]
     outputs = [
         compared(name, call.got.get(name), call.expected.get(name), call.bound.get(name))
         for name in dict.fromkeys((*call.expected, *call.got))
+    ]
+    focus = next((each.worst for each in outputs if each.worst is not None), None)
+    inputs = [
+        listed(name, value, focus)
+        for name, value in call.inputs.items()
+        if isinstance(value, ArrayRecord)
     ]
     return CallView(
         title=f"{number}. {one_line(call.call)}",
         settings=tuple(settings),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        intermediates=tuple(listed(*each) for each in call.intermediates.items()),
+        intermediates=tuple(listed(*each, focus) for each in call.intermediates.items()),
         error=call.error,
     )
 

@@ -31,10 +31,34 @@ class CallView:
 
 def calls(counterexample: Counterexample) -> tuple[CallView, ...]:
     """Return every call of `counterexample` in order, numbered from 1."""
-    return tuple(_view(number, each) for number, each in enumerate(counterexample.calls, 1))
+    shown = strictly(counterexample).calls
+    return tuple(_view(number, each) for number, each in enumerate(shown, 1))
 
 
 CONSTRUCT = "construct"
+
+
+def strictly(example: Counterexample) -> Counterexample:
+    """Return `example` with what was compared held to the bound that it was compared by.
+
+    A call's own bounds are the widest; a property may ask for more accuracy.
+    """
+    comparison = example.comparison
+    if comparison is None or comparison.bound is None:
+        return example
+    bound, compared = comparison.bound, (comparison.got, comparison.expected)
+    calls = tuple(
+        call.model_copy(
+            update={
+                "bound": {
+                    name: bound if (call.got.get(name), call.expected.get(name)) == compared else b
+                    for name, b in call.bound.items()
+                }
+            }
+        )
+        for call in example.calls
+    )
+    return example.model_copy(update={"calls": calls})
 
 
 def leading(example: Counterexample) -> range:

@@ -32,11 +32,11 @@ def script(example: Counterexample, named: Named, how: Calling | None) -> str | 
         return None
     lines = list(_class(made, named, how) if how.kind == "class" else _functions(made, named, how))
     wrong = [calls(example)[place] for place in leading(example)][-1]
-    names = [each.name for each in wrong.outputs if each.wrong] or [*made[-1].expected]
+    names = [each.name for each in wrong.outputs if each.wrong or wrong.error]
     lines += [""]
     for name in names:
         role = _role(name, named)
-        expected = made[-1].expected[name] if name in made[-1].expected else None
+        expected = made[-1].expected.get(name)
         if role is None or expected is None:
             return None
         got = _read(role, named, how)
@@ -44,7 +44,10 @@ def script(example: Counterexample, named: Named, how: Calling | None) -> str | 
             f"print({f'{one_line(name)}, got:'!r}, {got}, sep='\\n')",
             f"print({f'{one_line(name)}, expected:'!r}, {_literal(expected)}, sep='\\n')",
         ]
-    return "\n".join(["import runpy", "", "import numpy as np", "", *lines, ""])
+    if not names:
+        return None
+    head = ["import runpy", "", "import numpy as np", "", "np.set_printoptions(precision=17)"]
+    return "\n".join([*head, *lines, ""])
 
 
 _PLAIN: Final = frozenset({"construct", "train", "infer", "backward", "set other parameters"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from bn_properties.records import Results, Status, SubmissionResult
@@ -21,7 +21,7 @@ from bn_reports.formats.atomic import write_atomically
 from bn_reports.html.places import PAGES, Place, page_name, page_path, places
 from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
-from bn_reports.views import failing, losses, meter, outcomes, overview
+from bn_reports.views import failing, legend, losses, meter, outcomes, overview
 from bn_reports.views.arrays import TABLES
 
 __all__ = [
@@ -55,6 +55,7 @@ def submission_page(
             index=INDEX,
             failures=failing.failing(submission),
             losses=losses.losses(submission),
+            legend=partial(legend.legend, submission),
             outcomes=outcomes.outcomes(submission),
             meters=[
                 (prefix, found)
@@ -122,6 +123,7 @@ def _environment() -> Environment:
         "brief": numbers.brief,
         "ratio": numbers.ratio,
         "mathml": equations.mathml,
+        "plain": equations.plain,
         "own": _own,
         "policy": _policy,
     }

@@ -24,6 +24,13 @@ class CallView:
     error: str | None
 
     @property
+    def vectors(self) -> tuple[Quantity, ...]:
+        """The inputs that are vectors of one shape, where there are several."""
+        flat = [each for each in self.inputs if each.flat and each.blocks]
+        alike = tuple(each for each in flat if each.kind == flat[0].kind)
+        return alike if len(alike) > 1 else ()
+
+    @property
     def wrong(self) -> bool:
         """Whether something is wrong in this call."""
         return self.error is not None or any(each.wrong for each in self.outputs)
@@ -36,6 +43,8 @@ def calls(counterexample: Counterexample) -> tuple[CallView, ...]:
 
 
 CONSTRUCT = "construct"
+_TINY = 1e-300
+"""A bound below this is there for underflow alone."""
 
 
 def strictly(example: Counterexample) -> Counterexample:
@@ -112,7 +121,7 @@ def worst(comparison: Comparison) -> tuple[tuple[str, str], ...]:
             rows += [("got there", texts[0]), ("expected there", texts[1])]
         limit = _at(comparison.bound, index)
         if limit is not None:
-            rows.append(("allowed error there", brief(limit, 3)))
+            rows.append(("allowed error there", brief(limit, 3) if limit > _TINY else "none"))
     elif comparison.got is None:
         rows.append(("got", "nothing that can be compared"))
     rows += [

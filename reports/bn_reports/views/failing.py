@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bn_properties.records import PropertyResult, SubmissionResult
+from bn_properties.records import Counterexample, PropertyResult, SubmissionResult
 
 from bn_reports.views import meter, overview, routes
 from bn_reports.views.counterexamples import CallView, trimmed, worst
@@ -27,6 +27,7 @@ class Failing:
     """What cannot be judged before it is mended."""
     calls: tuple[CallView, ...] = ()
     worst: tuple[tuple[str, str], ...] = ()
+    """How large the error is, and may be: what its message does not say."""
     trace: Trace | None = None
     broken: frozenset[str] = frozenset()
     """The edges of the influence diagram that are wrong."""
@@ -57,9 +58,16 @@ def _failing(submission: SubmissionResult, failure: overview.Failure, *, whole: 
         found,
         failure.blocked,
         calls=trimmed(example),
-        worst=() if example.comparison is None else worst(example.comparison),
+        worst=_sizes(example),
         trace=steps,
         broken=frozenset() if steps is None else routes.broken(steps),
         points=meter.points(found),
         script=text,
     )
+
+
+def _sizes(example: Counterexample) -> tuple[tuple[str, str], ...]:
+    if example.comparison is None:
+        return ()
+    said = ("quantity", "worst at index", "got there", "expected there", "error over bound")
+    return tuple((name, value) for name, value in worst(example.comparison) if name not in said)

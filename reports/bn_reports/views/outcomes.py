@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from bn_properties.records import Outcome, PropertyResult, SubmissionResult
 
 from bn_reports.views.overview import Family, families
+
+_LACKS: Final = "the interface has no "
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,27 @@ class Outcomes:
     counts: dict[Outcome, int]
     passed: tuple[Family, ...]
     not_run: tuple[Reason, ...]
+    lacking: tuple[Reason, ...]
+    """What the interface does not have, so that nothing could be asked of it."""
     not_applicable: tuple[Reason, ...]
+    """For which other reasons nothing could be asked."""
 
 
 def outcomes(submission: SubmissionResult) -> Outcomes:
     """Return what came of the properties of `submission`."""
     found = Counter(each.status for each in submission.properties)
     held = [each for each in submission.properties if each.status is Outcome.PASS]
+    inapplicable = _reasons(submission.properties, Outcome.NOT_APPLICABLE)
     return Outcomes(
         counts={outcome: found[outcome] for outcome in Outcome if found[outcome]},
         passed=families(submission.model_copy(update={"properties": tuple(held)})),
         not_run=_reasons(submission.properties, Outcome.NOT_RUN),
-        not_applicable=_reasons(submission.properties, Outcome.NOT_APPLICABLE),
+        lacking=tuple(
+            Reason(each.text.removeprefix(_LACKS), each.count)
+            for each in inapplicable
+            if each.text.startswith(_LACKS)
+        ),
+        not_applicable=tuple(each for each in inapplicable if not each.text.startswith(_LACKS)),
     )
 
 

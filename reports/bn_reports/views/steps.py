@@ -149,8 +149,8 @@ class Feature:
 
 def bracketed(value: float) -> str:
     """Return a number as it stands inside a formula."""
-    text = brief(float(value)).replace("-", "−")
-    return f"({text})" if text.startswith("−") else text
+    text = brief(float(value))
+    return f"({text})" if text.startswith("-") else text
 
 
 def summed(values: Array) -> str:

@@ -145,10 +145,11 @@ def _own(name: str) -> Markup:
     return Markup(loader.get_source(_environment(), name)[0])
 
 
-def _policy(names: tuple[str, ...]) -> str:
+def _policy(names: tuple[str, ...]) -> Markup:
     """Return the sources that a policy allows: the very texts of these files, or nothing."""
     digests = (hashlib.sha256(str(_own(name)).encode()).digest() for name in names)
-    return " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests) or "'none'"
+    sources = [f"'sha256-{base64.b64encode(each).decode()}'" for each in digests]
+    return Markup(" ".join(sources) or "'none'")
 
 
 def _finalize(value: object) -> object:

@@ -242,7 +242,11 @@ def _differences(got: Array, over: Array, wrong: Array) -> Panel:
             cells.append(Cell(ratio(abs(size)) if size else "exact"))
         else:
             sign = "+" if size > 0 else "−"
-            text = f"{sign}{brief(float(f'{abs(size):.2g}'), 2)}" if math.isfinite(size) else sign
+            text = (
+                f"{sign}{brief(float(f'{abs(size):.2g}'), 2)}"
+                if math.isfinite(size)
+                else f"{sign}∞"
+            )
             level = 1 + min(3, int(math.log10(max(1.0, min(abs(size), 1e300))) / 3))
             cells.append(Cell(text, True, level=level if size > 0 else -level))
     return Panel(DIFFERENCE, _rows(cells, np.asarray(over)))
@@ -321,9 +325,7 @@ def _cut_note(shape: tuple[int, ...], windows: list[tuple[str, Window]]) -> tupl
 
 def _wrong_note(wrong: NDArray[np.bool_]) -> tuple[str, ...]:
     count = int(wrong.sum())
-    if not count:
-        return ()
-    return (f"{count} of {wrong.size} {'value is' if wrong.size == 1 else 'values are'} wrong",)
+    return (f"{count} of {wrong.size} values are wrong",) if count and wrong.size > 1 else ()
 
 
 def _kind(array: Array) -> str:

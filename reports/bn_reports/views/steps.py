@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,6 +22,8 @@ ROLES: Final[dict[Symbol, Role]] = {
     "dβ": "dbeta", "dγ": "dgamma", "dz": "dz",
 }  # fmt: skip
 """What the symbols stand for; the others have no name in any course."""
+SIX: Final = 6
+"""How many significant digits numbers have, where nothing takes more."""
 _SHOWN: Final = 4
 """How many terms of a sum are written out."""
 
@@ -42,11 +45,12 @@ class Step:
     verdict: Literal["", "agrees", "differs"] = ""
     first: bool = False
     """Whether it is the first step that the results contradict."""
+    digits: int = SIX
 
     @property
     def value(self) -> str:
         """What it should be."""
-        return brief(self.number)
+        return brief(self.number, self.digits)
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,26 @@ class Feature:
     row: int
     """The instance whose own steps are shown."""
 
-    def step(self, symbol: Symbol, rule: str, worked: str, number: float) -> Step:
+    @property
+    def _digits(self) -> int:
+        """How many digits of z and μ it takes for six of z − μ."""
+        mean, _, _ = self.statistics
+        size, spread = float(np.abs(self.z).max()), float(np.abs(self.z - mean).max())
+        return 6 + (max(0, math.floor(math.log10(size / spread))) if spread else 0)
+
+    def _less(self, value: float, mean: float) -> str:
+        """Return z − μ as it stands in a formula."""
+        digits = min(17, self._digits)
+        return f"({brief(value, digits)} − {bracketed(mean, digits)})"
+
+    def step(
+        self, symbol: Symbol, rule: str, worked: str, number: float, digits: int = SIX
+    ) -> Step:
         """Return a step under the file's own name."""
         role = ROLES.get(symbol)
         own = self.named.shown(role) if role else symbol
-        return Step(symbol, "" if own == symbol.rstrip("′") else own, rule, worked, number)
+        named = "" if own == symbol.rstrip("′") else own
+        return Step(symbol, named, rule, worked, number, digits=digits)
 
     @property
     def statistics(self) -> tuple[float, float, float]:
@@ -77,10 +96,13 @@ class Feature:
     def centring(self) -> list[Step]:
         """Return the steps to μ, σ² and s."""
         mean, var, std = self.statistics
-        squares = [f"({brief(each)} − {bracketed(mean)})²" for each in self.z.tolist()]
+        digits = min(17, self._digits)
+        squares = [f"{self._less(each, mean)}²" for each in self.z.tolist()]
         of = f" / {len(self.z)}" if len(self.z) > 1 else ""
         return [
-            self.step("μ", r"\mu = \frac{1}{B}\sum_i z_i", summed(self.z) + of, mean),
+            self.step(
+                "μ", r"\mu = \frac{1}{B}\sum_i z_i", summed(self.z, digits) + of, mean, digits
+            ),
             self.step("σ²", r"\sigma^2 = \frac{1}{B}\sum_i (z_i-\mu)^2", joined(squares) + of, var),
             self.step("s", r"s = \sqrt{\sigma^2+\epsilon}", self._root(var), std),
         ]
@@ -92,7 +114,7 @@ class Feature:
         """Return the steps from z to u and ẑ of the one instance."""
         z = float(self.z[self.row])
         u = (z - mean) / std
-        worked = f"({brief(z)} − {bracketed(mean)}) / {brief(std)}"
+        worked = f"{self._less(z, mean)} / {brief(std)}"
         affine = f"{bracketed(self.gamma)} · {bracketed(u)} + {bracketed(self.beta)}"
         return [
             self.step("u", rf"u_i = \frac{{z_i-{centre}}}{{s}}", worked, u),
@@ -147,15 +169,15 @@ class Feature:
         ]
 
 
-def bracketed(value: float) -> str:
+def bracketed(value: float, digits: int = SIX) -> str:
     """Return a number as it stands inside a formula."""
-    text = brief(float(value))
+    text = brief(float(value), digits)
     return f"({text})" if text.startswith("-") else text
 
 
-def summed(values: Array) -> str:
+def summed(values: Array, digits: int = SIX) -> str:
     """Return a sum of numbers."""
-    return joined([bracketed(each) for each in values.tolist()])
+    return joined([bracketed(each, digits) for each in values.tolist()])
 
 
 def products(first: Array, second: Array) -> str:

@@ -200,12 +200,12 @@ class _Tracing:
         blamed = self._sure(there)
         if not implied.lacks_parameters(out, feature, mean, std):
             found = implied.of_output(out, feature, mean, std)
-            found = {symbol: each for symbol, each in found.items() if symbol not in right}
+            found = {k: each for k, each in found.items() if k in there and k not in right}
             if blamed == "s" and not found:
                 found = implied.root_of_one(got, feature, mean)
             if feature.gamma and np.isfinite(got):
                 found.setdefault("u", (got - feature.beta) / feature.gamma)
-            yours |= {symbol: each for symbol, each in found.items() if symbol in there}
+            yours |= found
             first = next((each for each in there if each in yours), "ẑ")
         if blamed is not None:
             first = blamed

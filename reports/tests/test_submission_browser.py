@@ -26,7 +26,8 @@ from bn_properties.records import (
     SubmissionResult,
     Tool,
 )
-from bn_reports.html.pages import Place, submission_page
+from bn_reports.html.pages import submission_page
+from bn_reports.html.places import Place
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
@@ -97,7 +98,8 @@ def page() -> str:
         id="somebody_with_a_very_long_identifier@students.example.org", path="a.py",
         sha256="0" * 64, course="demo", status=Status.INCORRECT, score=2.0, max_score=10.0,
         seconds=1.0, summary="It is wrong.", causes=(cause,), properties=rows,
-        output="printed\n" * 40, calling={"layer": Calling(file="a.py", kind="class", make="A", mode="eval")},
+        output="printed\n" * 40,
+        calling={"layer": Calling(file="a.py", kind="class", make="A", mode="eval")},
     )  # fmt: skip
     results = Results(
         tool=Tool(version="1"), seed=1, examples=11, isolation="full", submissions=(submission,),

@@ -27,6 +27,9 @@ from bn_reports.html.pages import page_name, places, submission_page
 from bn_reports.views import meter
 from bn_reports.views.losses import losses
 from bn_reports.views.outcomes import outcomes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 NAMES = {"z": "Z", "ẑ": "BZ", "γ": "BW", "β": "Bb"}
 HOW = Calling(
@@ -173,6 +176,53 @@ def test_a_submission_whose_every_string_is_an_injection_stays_text() -> None:
     assert "<svg onload" not in source
     assert "213071" not in source
     assert not {"\x1b", "\u202e"} & set(source)
+
+
+NUMBERS = st.floats(width=64) | st.sampled_from([0.0, 5e-324, 1e308, -1e308, 1.0, 2.0])
+ARRAYS = arrays(np.float64, st.sampled_from([(1, 1), (3, 1), (2, 2), (9, 2)]), elements=NUMBERS)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(data=st.data(), z=ARRAYS, eps=FINITE, parameter=FINITE, steps=st.sampled_from(
+    ["s", "u", "y", "du", "dvar", "dz", "infer", "infer_s", "next_mean"]))  # fmt: skip
+@settings(deadline=None, max_examples=300)
+def test_a_page_is_made_of_whatever_numbers_there_are(
+    data: st.DataObject, z: Any, eps: float, parameter: float, steps: str
+) -> None:
+    """Infinite, not a number, huge, tiny: nothing raises, and nothing warns."""
+
+    def some() -> ArrayRecord:
+        shape = data.draw(st.sampled_from([z.shape, z.shape[1:], (1,)]), label="shape")
+        return of(data.draw(arrays(np.float64, shape, elements=NUMBERS)))
+
+    def per_feature() -> ArrayRecord:
+        return of(data.draw(arrays(np.float64, z.shape[1:], elements=NUMBERS)))
+
+    def step(name: str, what: str, gives: tuple[str, ...]) -> Call:
+        right = {each: of(data.draw(arrays(np.float64, z.shape if each in ("out", "dz")
+                 else z.shape[1:], elements=NUMBERS))) for each in gives}  # fmt: skip
+        return Call(
+            call=name, inputs={what: of(z)}, got={each: some() for each in gives},
+            expected=right, bound={each: of(abs(right[each].array())) for each in gives},
+            intermediates={"mean": per_feature()} if name == "train" else {},
+        )  # fmt: skip
+
+    statistics = ("running_mean", "running_var")
+    given_there = {each: per_feature() for each in ("gamma", "beta", *statistics)}
+    made = Call(
+        call="construct", got={}, expected={}, bound={}, intermediates={},
+        inputs={"features": z.shape[1], "eps": eps, "momentum": parameter, **given_there},
+    )  # fmt: skip
+    calls = [step("train", "z", ("out", *statistics))]
+    kind = data.draw(st.sampled_from(["train", "backward", "infer"]))
+    if kind == "backward":
+        calls.append(step("backward", "G", ("dz", "dgamma", "dbeta")))
+    elif kind == "infer":
+        calls.append(step("infer", "z", ("out", *statistics)))
+    shown = Counterexample(seed=0, case=0, regime="", calls=(made, *calls), comparison=None)
+    failed = prop("training.agreement", Outcome.FAIL, counterexample=shown)
+    found = submission(failed, causes=(cause(steps),), names={}, calling={"layer": HOW})
+    assert "The smallest example found" in submission_page(found, run(found))
 
 
 def test_a_submission_page_says_nothing_of_others() -> None:

@@ -71,7 +71,8 @@ class Feature:
         """How many digits of z and μ it takes for six of z − μ."""
         mean, _, _ = self.statistics
         size, spread = float(np.abs(self.z).max()), float(np.abs(self.z - mean).max())
-        return 6 + (max(0, math.floor(math.log10(size / spread))) if spread else 0)
+        lost = math.floor(math.log10(size / spread)) if 0 < spread < math.inf else 0
+        return SIX + max(0, lost)
 
     def _less(self, value: float, mean: float) -> str:
         """Return z − μ as it stands in a formula."""

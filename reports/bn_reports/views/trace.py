@@ -66,8 +66,9 @@ def trace(example: Counterexample, named: Named, causes: Sequence[Cause]) -> Tra
     sets = [_SHOWS.get(step, ()) for cause in causes[:1] for step in cause.steps]
     found = _Tracing(layer, call, worst, sets)
     try:
-        told = found.told()
-    except ValueError:  # no batch that the rule is defined for
+        with np.errstate(all="ignore"):  # results may be NaN, infinite or huge
+            told = found.told()
+    except (ArithmeticError, ValueError):  # no batch that the rule is defined for, or can be told
         return None
     if told is None:
         return None

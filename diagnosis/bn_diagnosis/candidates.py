@@ -127,6 +127,7 @@ class Candidate:
             explained=explained,
             observed=explained,
             properties=tuple(dict.fromkeys(fault.killed_by for fault in self.faults)),
+            steps=tuple(dict.fromkeys(step for fault in self.faults for step in fault.replaces)),
         )
 
     def fails(self, prop: Property, case: Case, oracle: Oracle) -> bool:

@@ -247,7 +247,7 @@ def _read(
 
 
 def _calling(tree: ast.Module) -> frozenset[ast.stmt]:
-    """Return the statements that call a function, or a method, that the file defines, or name it."""
+    """Return the statements that call or name a function, or a method, that the file defines."""
     nodes = list(ast.walk(tree))
     own = {each.name for each in nodes if isinstance(each, ast.FunctionDef)}
     for each in nodes:

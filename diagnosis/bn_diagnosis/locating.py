@@ -247,7 +247,11 @@ class Locator:
         """Whether all that a statement reads is right, and is what its name says, as far as that
         can be told.
         """
-        if found.calls_own or found.reads_unknown or any(each.origin == "renamed" for each in found.read):
+        if (
+            found.calls_own
+            or found.reads_unknown
+            or any(each.origin == "renamed" for each in found.read)
+        ):
             return False  # another line may be it; what it is called is not what it was called
         arrays = [each for each in found.read if each.value.size > 1]
         numbers = [each for each in found.read if each.value.size == 1]

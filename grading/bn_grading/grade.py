@@ -6,14 +6,16 @@ import logging
 import time
 from collections.abc import Sequence
 
-from bn_properties.records import Basis, Status, SubmissionResult
+from bn_properties.records import Basis, Calling, Status, SubmissionResult
 
+from bn_grading.calling import of_failing
 from bn_grading.case_bank import CaseBank
-from bn_grading.courses.matching import NoMatch, match
+from bn_grading.courses.matching import Match, NoMatch, match
 from bn_grading.courses.model import Course, Part
 from bn_grading.examination import CannotExamine, Examination
 from bn_grading.intake.old_names import old_names
 from bn_grading.intake.submission import Submission
+from bn_grading.part_examination import PartFindings
 from bn_grading.scoring import Score, score
 from bn_grading.subject.isolation import Level, NotIsolated
 from bn_grading.subject.session import CannotLoad
@@ -51,7 +53,8 @@ def grade(
         verdict, output = score(chosen, found.parts, findings), examination.output
         seconds = time.monotonic() - started
         made = basis(chosen, parts, bank, level)
-        return _record(submission, chosen, made, verdict, seconds, output, notes)
+        record = _record(submission, chosen, made, verdict, seconds, output, notes)
+        return record.model_copy(update={"calling": _calling(found, findings)})
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:
@@ -63,6 +66,14 @@ def grade(
         return ungraded(submission, chosen, f"the grader failed ({type(error).__name__}: {error})")
     on = None if chosen is None else basis(chosen, parts, bank, level)
     return _record(submission, chosen, on, verdict, time.monotonic() - started, output, notes)
+
+
+def _calling(found: Match, findings: Sequence[PartFindings]) -> dict[str, Calling]:
+    try:
+        return of_failing(found, findings)
+    except Exception:  # no verdict rests on it
+        _log.exception("%s: how it is called cannot be told", found.submission.id)
+        return {}
 
 
 def rests_on(

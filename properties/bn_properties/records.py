@@ -188,6 +188,8 @@ class Cause(Record):
     observed: int = Field(ge=0)
     properties: tuple[str, ...] = ()
     """The properties that reject it for itself; what else it fails follows from them."""
+    steps: tuple[str, ...] = ()
+    """The quantities that it computes in a wrong way: `s`, `dvar`, `next_mean`, …"""
     points: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """How many points it took."""
     lines: tuple[SourceLine, ...] = ()
@@ -230,6 +232,30 @@ class Basis(Record):
     """Of everything that the course says: names, limits, points."""
 
 
+class Calling(Record):
+    """How a part of a submission is called: what a script needs to call it again."""
+
+    file: Text
+    kind: Literal["class", "functions"]
+    make: Text
+    """The class, or the forward function."""
+    forward: Text = "forward"
+    backward: Text = "backward"
+    """The methods of the class; for functions, `backward` is the backward function."""
+    arguments: tuple[Text, ...] = ()
+    """What the constructor is given by position: `features`, `momentum`, `eps`."""
+    keywords: dict[Text, Text] = Field(default_factory=dict)
+    """What it is given by keyword."""
+    mode: Text = ""
+    """The argument, or the key among the settings, that chooses the mode."""
+    train: bool | Text = True
+    infer: bool | Text = False
+    output: Text = ""
+    """Where a forward leaves its output, if it returns none."""
+    held: dict[Text, Text] = Field(default_factory=dict)
+    """The attributes, or the keys of the settings, by what they hold: `eps`, `running_mean`, …"""
+
+
 class SubmissionResult(Record):
     """All that was found out about one submission."""
 
@@ -253,6 +279,8 @@ class SubmissionResult(Record):
     """Whether nothing but optional parts is wrong."""
     names: dict[str, dict[str, Text]] = Field(default_factory=dict)
     """By part: what its file calls our symbols, as messages do; equations keep the symbols."""
+    calling: dict[str, Calling] = Field(default_factory=dict)
+    """By part, where an example shows that it is wrong: how it is called."""
     notes: tuple[Text, ...] = ()
     """What is no mistake and worth knowing: old names that had to be supplied."""
 

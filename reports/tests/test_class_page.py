@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bn_properties.records import Outcome
 from bn_reports.html.names import LONGEST, breakable
-from bn_reports.html.pages import class_page, submission_page
+from bn_reports.html.pages import class_page
 from bn_reports.text.visible import visible
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +47,6 @@ def test_the_one_script_is_the_one_that_the_policy_names(make: Any) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
-    assert "script-src" not in submission_page(make.submission("ada"), make.run())
 
 
 def test_a_class_of_a_thousand_is_less_than_a_megabyte(make: Any) -> None:
@@ -85,7 +84,7 @@ def test_the_page_says_what_to_teach_again_and_links_to_all_who_need_it(make: An
     words = str(Words(page))
     assert "Most frequent mistake, in 14: ε outside the root." in words
     section = page[page.index('id="teach"') : page.index('id="scores"')]
-    assert 14 == section.count('<a href="submissions/s')
+    assert 14 == section.count('<a href="submissions/')
     assert "and 6 more" in section
 
 

@@ -241,7 +241,8 @@ def test_pages_are_well_formed_and_stand_alone(source: str) -> None:
     assert len(set(page.ids)) == len(page.ids)
     for link in page.links:
         assert link.startswith("submissions/") or link == "results.csv" or link[1:] in page.ids
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in source
+    assert "content=\"default-src 'none'; style-src 'sha256-" in source
+    assert "unsafe" not in source
 
 
 @pytest.mark.parametrize("source", [class_page(EVERYTHING), submission_page(EVIL, EVERYTHING)])
@@ -256,25 +257,20 @@ def test_the_root_failure_is_open_and_what_it_blocks_is_folded_under_it() -> Non
     opened, closed = source.index(" open>"), source.index("2 more properties cannot hold")
     assert source.count(" open>") == 1
     assert opened < source.index("dz[0, 0] = 0.5") < closed < source.index("backward.chain</code>")
-    assert closed < source.index("inference.shape</code>") < source.index("could not be judged")
+    others = source.index("inference.shape</code>", closed)
+    assert others < source.index("could not be judged")
 
 
 def test_the_page_shows_wrong_cells_shapes_and_the_cut() -> None:
     source = submission_page(EVERYTHING.submissions[1], EVERYTHING)
     words = " ".join(Page(source).words.split())
-    assert "≠ wrong: NaN" in words
-    assert "≠ wrong: infinity" in words
-    assert "got shape (3,), expected shape (2,)" in words
-    assert "the first 8 of 24 tables, each 3 × 8; the full shape is (2, 12, 3, 9)" in words
-    assert "y[0, 7, :, :], expected" in words
+    assert "≠ wrong: 0.5" in words
+    assert "+5e+11" in words
+    assert "Another shape: got shape (3,), expected shape (2,)" in words
+    assert "shown: 2 of 24 tables, each [0:3, 0:8]; the full shape is (2, 12, 3, 9)" in words
+    assert "The worst of y" in words
     assert "Explains 118 of 118 observed outputs" in words
     assert "<mfrac>" in source
-    assert r"<code>\frac{</code>" in source
-
-
-def test_a_submission_page_says_nothing_of_others() -> None:
-    source = submission_page(EVERYTHING.submissions[0], EVERYTHING)
-    assert "bob" not in source
 
 
 def test_every_id_has_its_own_page(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from bn_properties.record_types import ArrayRecord
 from bn_reports.text.equations import equations, mathml, plain
-from bn_reports.text.numbers import apart, brief, exact, points
+from bn_reports.text.numbers import apart, brief, exact, points, ratio
 from bn_reports.text.visible import one_line, visible
 from bn_reports.views.arrays import compared, listed, wrong_cells
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,21 @@ def test_brief(value: float, text: str) -> None:
 )
 def test_apart_shows_the_difference(first: float, second: float, texts: tuple[str, str]) -> None:
     assert texts == apart(first, second)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "exact"),
+        (3.95e-323, "exact"),
+        (2e-13, "below 0.001"),
+        (0.03952567989, "0.0395"),
+        (1.18e14, "1.18e+14"),
+        (np.inf, "infinity"),
+    ],
+)
+def test_an_error_over_its_bound(value: float, text: str) -> None:
+    assert text == ratio(value)
 
 
 def test_points() -> None:
@@ -138,8 +156,8 @@ def test_wrong_cells() -> None:
     [
         ((), [""], None),
         ((3,), [""], None),
-        ((9,), [""], "shown: the first 8; the full shape is (9,)"),
-        ((2, 20), [""], "shown: the first 2 × 8; the full shape is (2, 20)"),
+        ((9,), [""], "shown: [0:8]; the full shape is (9,)"),
+        ((2, 20), [""], "shown: [0:2, 0:8]; the full shape is (2, 20)"),
         ((2, 1, 2), ["[0, :, :]", "[1, :, :]"], None),
         ((2, 0), [], "it is empty"),
         ((0, 3, 100), [], "it is empty"),
@@ -158,3 +176,55 @@ def test_wrong_cells_beyond_the_cut_are_counted() -> None:
     got[-1] = 1.0
     quantity = compared("z", ArrayRecord.of(got), ArrayRecord.of(expected), None)
     assert "1 of 20 values are wrong" in quantity.notes[-1]
+
+
+@given(
+    shape=array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=20),
+    data=st.data(),
+)
+@settings(deadline=None)
+def test_the_window_stands_where_it_is_wrong(shape: tuple[int, ...], data: st.DataObject) -> None:
+    """Wherever the one wrong value is, it is among the cells shown; so is what went in there."""
+    place = tuple(data.draw(st.integers(0, size - 1)) for size in shape)
+    expected = np.zeros(shape)
+    got = expected.copy()
+    got[place] = data.draw(st.sampled_from([1.0, -1.0, np.nan, np.inf]))
+    bound = ArrayRecord.of(np.full(shape, 1e-6))
+    quantity = compared("y", ArrayRecord.of(got), ArrayRecord.of(expected), bound)
+    assert place == quantity.worst
+    for number in range(2):
+        cells = [
+            (block.corner[0] + i, block.corner[1] + j, cell)
+            for block in quantity.blocks
+            for panel in (block.panels[0], block.difference)[number : number + 1]
+            if panel is not None
+            for i, row in enumerate(panel.rows)
+            for j, cell in enumerate(row)
+        ]
+        (found,) = [each for each in cells if each[2].wrong]
+        assert (0, 0, *place)[-2:] == found[:2]
+        assert max(len(row) for block in quantity.blocks for row in block.panels[0].rows) <= 8
+    given_there = listed("z", ArrayRecord.of(expected), quantity.worst)
+    if len(shape) > 1:
+        assert quantity.blocks[0].corner == given_there.blocks[0].corner
+
+
+def test_a_difference_is_in_units_of_the_bound_and_has_a_side() -> None:
+    got, expected = np.array([2.0, -2.0, 1e-7, 0.0, np.nan]), np.zeros(5)
+    bound = ArrayRecord.of(np.full(5, 1e-6))
+    block = compared("y", ArrayRecord.of(got), ArrayRecord.of(expected), bound).blocks[0]
+    assert block.difference is not None
+    (row,) = block.difference.rows
+    assert ["+2e+06", "−2e+06", "0.1", "exact", "NaN"] == [cell.text for cell in row]
+    assert [3, -3, 0, 0, 0] == [cell.level for cell in row]
+    assert "nan" == row[-1].kind
+
+
+def test_the_worst_of_what_is_cut_are_listed() -> None:
+    expected = np.zeros((40, 3))
+    got = expected.copy()
+    got[5, 1], got[30, 2] = 1e-3, 1.0
+    bound = ArrayRecord.of(np.full((40, 3), 1e-6))
+    quantity = compared("y", ArrayRecord.of(got), ArrayRecord.of(expected), bound)
+    assert ["[30, 2]", "[5, 1]"] == [entry.index for entry in quantity.entries]
+    assert (26, 0) == quantity.blocks[0].corner

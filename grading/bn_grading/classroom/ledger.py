@@ -16,7 +16,8 @@ from typing import TypeVar
 from bn_properties.records import Results, SubmissionResult
 from bn_reports.formats.results_csv import CSV, as_csv
 from bn_reports.formats.results_json import as_text, read_results, read_submission
-from bn_reports.html.pages import INDEX, PAGES, class_page, page_path, submission_page
+from bn_reports.html.pages import INDEX, PAGES, class_page, page_path, places, submission_page
+from bn_reports.html.places import Place
 
 from bn_grading.classroom.folder import ReportFolder
 
@@ -42,11 +43,15 @@ class Ledger:
         """
         self._names = {id_: f"{_RECORDS}/{name}" for id_, name in file_names(ids).items()}
         self._pages = {id_: page_path(id_) for id_ in ids}
+        self._places = places(ids)
         files = {INDEX, RESULTS, CSV, _EARLIER, *self._names.values(), *self._pages.values()}
         self._folder = ReportFolder(folder, files, force=force)
         self._heading: Results | None = None
         self.earlier: Results | None = self._read(RESULTS, read_results)
         """The results of the run that was here before, if it came to its end."""
+        earlier = self.earlier.submissions if self.earlier is not None else ()
+        self._written: dict[str, Place] = places(each.id for each in earlier)
+        """Between which others each page says that it stands."""
         self.records: dict[str, SubmissionResult] = self._records()
         """The newest record of each submission, from all earlier runs."""
 
@@ -86,8 +91,10 @@ class Ledger:
             if name not in kept:
                 self._folder.delete(name)
         for name, each in kept.items():
-            if not (self._folder.path / name).is_file() or self.records.get(each.id) != each:
-                self._folder.write(name, submission_page(each, self._heading))
+            same = self._written.get(each.id) == self._places[each.id]
+            same = same and self.records.get(each.id) == each
+            if not same or not (self._folder.path / name).is_file():
+                self._write_page(each, self._places[each.id])
         self._write_class(so_far)
 
     def _set_aside(self) -> None:
@@ -113,7 +120,13 @@ class Ledger:
         """
         assert self._heading is not None, "a run begins before it has a record"
         self._folder.write(self._names[result.id], as_text(result), durable=True)
-        self._folder.write(self._pages[result.id], submission_page(result, self._heading))
+        self._write_page(result, self._places[result.id])
+
+    def _write_page(self, result: SubmissionResult, place: Place) -> None:
+        assert self._heading is not None, "a run begins before it has a page"
+        page = submission_page(result, self._heading, place)
+        self._folder.write(self._pages[result.id], page)
+        self._written[result.id] = place
 
     def close(self, results: Results) -> Path:
         """Write all records down in one file, and let those of their own go.
@@ -127,6 +140,10 @@ class Ledger:
             OSError: something cannot be written; the records of their own stay.
         """
         self._folder.write(RESULTS, as_text(results), durable=True)
+        graded = places(each.id for each in results.submissions)
+        for each in results.submissions:
+            if self._written[each.id] != graded[each.id]:
+                self._write_page(each, graded[each.id])  # one beside it is not in this run
         self._write_class(results)
         replaced = {each.id for each in results.submissions}
         others = {id_: each for id_, each in self.records.items() if id_ not in replaced}

@@ -1,11 +1,13 @@
 """The pages: one self-contained HTML file a submission, and one for the class.
 
-The pages need no network and no other file, and are complete without their scripts. Whatever a
-student wrote is escaped by the templates, and its control characters are made visible before that.
+The pages need no network and no other file, and are complete without their few lines of script.
+Whatever a student wrote is escaped by the templates, and its control characters are made visible
+before that; the policy in each page lets nothing run but the style and script of this package.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from functools import cache
@@ -18,37 +20,57 @@ from markupsafe import Markup
 from bn_reports.formats.atomic import write_atomically
 from bn_reports.formats.results_csv import CSV, as_csv
 from bn_reports.html.names import breakable
-from bn_reports.html.scripts import script
+from bn_reports.html.places import PAGES, Place, page_name, page_path, places
 from bn_reports.text import equations, numbers, words
 from bn_reports.text.visible import visible
-from bn_reports.views import class_overview, counterexamples, overview
+from bn_reports.views import class_overview, failing, losses, meter, outcomes, overview
+from bn_reports.views.arrays import TABLES
 from bn_reports.views.cause_groups import cause_groups
 from bn_reports.views.hidden import for_author
 from bn_reports.views.incidents import incidents
-from bn_reports.views.matrix import matrix
+from bn_reports.views.legend import legend
+from bn_reports.views.matrix import Matrix, matrix
 from bn_reports.views.pass_rates import pass_rates
+
+__all__ = [
+    "INDEX", "PAGES", "class_page", "page_name", "page_path", "places", "submission_page",
+    "write_html",
+]  # fmt: skip
 
 INDEX = "index.html"
 """The class page's file."""
-PAGES = "submissions"
-"""The folder of the submissions' pages, beside it."""
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 
 
-def submission_page(submission: SubmissionResult, results: Results) -> str:
-    """Return the page of `submission`: what holds, what fails, and on which smallest example.
+def submission_page(
+    submission: SubmissionResult, results: Results, place: Place | None = None
+) -> str:
+    """Return the page of `submission`: what is wrong, why, and on which smallest example.
 
-    Of `results` it shows what was graded with, and of no other submission anything.
+    Of `results` it shows what was graded with, and of no other submission anything; with a `place`
+    it links to the class page and to its neighbours there.
     """
     submission = for_author(submission)
+    prefixes = dict.fromkeys(each.id.rpartition("/")[0] for each in submission.properties)
     return (
         _environment()
         .get_template("submission.html.j2")
         .render(
+            styles=("style.css", "submission.css"),
+            scripts=("copy.js",),
             submission=submission,
             results=results,
-            families=overview.families(submission),
-            failures=overview.failures(submission),
+            place=place,
+            index=INDEX,
+            failures=failing.failing(submission),
+            losses=losses.losses(submission),
+            legend=lambda cause: legend(cause, submission),
+            outcomes=outcomes.outcomes(submission),
+            meters=[
+                (prefix, found)
+                for prefix in prefixes
+                if (found := meter.readings(submission.properties, f"{prefix}/" if prefix else ""))
+            ],
             loose_ends=overview.loose_ends(submission),
         )
     )
@@ -56,10 +78,13 @@ def submission_page(submission: SubmissionResult, results: Results) -> str:
 
 def class_page(results: Results) -> str:
     """Return the page of the class: what to teach again, who has what, and what fails most."""
+    found = matrix(results)
     return (
         _environment()
         .get_template("class.html.j2")
         .render(
+            styles=("style.css", "class.css", _widths(found)),
+            scripts=("class.js",),
             results=results,
             counts=overview.status_counts(results),
             submissions=overview.worst_first(results),
@@ -68,11 +93,18 @@ def class_page(results: Results) -> str:
             slow=class_overview.slow(results),
             incidents=incidents(results),
             rates=pass_rates(results),
-            matrix=matrix(results),
+            matrix=found,
             csv=CSV,
             page_path=page_path,
-            script=script("class.js"),
         )
+    )
+
+
+def _widths(found: Matrix) -> Markup:
+    """Return the style of the matrix's columns: a family is as wide as it has properties."""
+    sizes = sorted({len(each.ids) for each in found.columns})
+    return Markup("").join(
+        Markup("th .w{0}{{width:calc(var(--cell)*{0})}}").format(size) for size in sizes
     )
 
 
@@ -81,8 +113,9 @@ def write_html(results: Results, folder: Path) -> Path:
 
     Returns the class page. Raises `OSError` if something cannot be written.
     """
+    stand = places(each.id for each in results.submissions)
     for submission in results.submissions:
-        page = submission_page(submission, results)
+        page = submission_page(submission, results, stand[submission.id])
         write_atomically(folder / page_path(submission.id), page)
     write_atomically(folder / CSV, as_csv(results))
     index = folder / INDEX
@@ -90,20 +123,7 @@ def write_html(results: Results, folder: Path) -> Path:
     return index
 
 
-def page_path(submission_id: str) -> str:
-    """Return where a submission's page is, from the class page."""
-    return f"{PAGES}/{page_name(submission_id)}"
-
-
-def page_name(submission_id: str) -> str:
-    """Return the file name of a submission's page: safe anywhere, and the same in every run.
-
-    It starts with what can be kept of the id; a digest of the whole id tells `a/b` from `a-b`.
-    """
-    return f"{_safe_name(submission_id)}.html"
-
-
-def _safe_name(name: str) -> str:
+def _anchor(name: str) -> str:
     """Return a distinct name of lower-case ASCII letters, digits and hyphens for every `name`."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     readable = _UNSAFE.sub("-", name.lower())[:40].strip("-")
@@ -121,22 +141,45 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "anchor": _safe_name,
+        "anchor": _anchor,
         "breakable": breakable,
         "label": words.label,
         "points": numbers.points,
         "brief": numbers.brief,
+        "ratio": numbers.ratio,
         "mathml": equations.mathml,
-        "calls": counterexamples.calls,
-        "worst": counterexamples.worst,
+        "plain": equations.plain,
+        "own": _own,
+        "policy": _policy,
     }
     environment.globals |= {
         "WRONG_SIGN": words.WRONG_SIGN,
         "MEANINGS": words.MEANINGS,
         "LEGEND": words.LEGEND,
         "Status": Status,
+        "LEAST": meter.LEAST,
+        "MOST": meter.MOST,
+        "TABLES": TABLES,
     }
     return environment
+
+
+def _own(name: str) -> Markup:
+    """Return a style or a script of this package as it stands, which is markup of ours; and what is
+    markup already.
+    """
+    if isinstance(name, Markup):
+        return name
+    loader = _environment().loader
+    assert loader is not None, "the environment is made with one"
+    return Markup(loader.get_source(_environment(), name)[0])
+
+
+def _policy(names: tuple[str, ...]) -> Markup:
+    """Return the sources that a policy allows: the very texts of these files, or nothing."""
+    digests = (hashlib.sha256(str(_own(name)).encode()).digest() for name in names)
+    sources = [f"'sha256-{base64.b64encode(each).decode()}'" for each in digests]
+    return Markup(" ".join(sources) or "'none'")
 
 
 def _finalize(value: object) -> object:

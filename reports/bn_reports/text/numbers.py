@@ -50,6 +50,16 @@ def apart(first: Value, second: Value) -> tuple[str, str]:
     return texts
 
 
+def ratio(value: float) -> str:
+    """Return an error over its bound: three digits, `exact` for none, and none below a thousandth.
+
+    What is left of an error by underflow alone counts as none.
+    """
+    if value < 1e-300:
+        return "exact"
+    return "below 0.001" if value < 1e-3 else brief(float(f"{value:.3g}"), 3)
+
+
 def points(value: float) -> str:
     """Return a score with at most two decimals, and none that are zero."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else exact(value)

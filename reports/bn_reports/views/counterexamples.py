@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bn_properties.record_types import ArrayRecord
 from bn_properties.records import Call, Comparison, Counterexample
 
-from bn_reports.text.numbers import Value, apart, brief, exact
+from bn_reports.text.numbers import Value, apart, brief, exact, ratio
 from bn_reports.text.visible import one_line
 from bn_reports.views.arrays import Quantity, compared, listed
 
@@ -25,6 +25,13 @@ class CallView:
     error: str | None
 
     @property
+    def vectors(self) -> tuple[Quantity, ...]:
+        """The inputs that are vectors of one shape, where there are several."""
+        flat = [each for each in self.inputs if each.flat and each.blocks]
+        alike = tuple(each for each in flat if each.kind == flat[0].kind)
+        return alike if len(alike) > 1 else ()
+
+    @property
     def wrong(self) -> bool:
         """Whether something is wrong in this call."""
         return self.error is not None or any(each.wrong for each in self.outputs)
@@ -32,7 +39,56 @@ class CallView:
 
 def calls(counterexample: Counterexample) -> tuple[CallView, ...]:
     """Return every call of `counterexample` in order, numbered from 1."""
-    return tuple(_view(number, each) for number, each in enumerate(counterexample.calls, 1))
+    shown = strictly(counterexample).calls
+    return tuple(_view(number, each) for number, each in enumerate(shown, 1))
+
+
+CONSTRUCT = "construct"
+_TINY = 1e-300
+"""A bound below this is there for underflow alone."""
+
+
+def strictly(example: Counterexample) -> Counterexample:
+    """Return `example` with what was compared held to the bound that it was compared by.
+
+    A call's own bounds are the widest; a property may ask for more accuracy.
+    """
+    comparison = example.comparison
+    if comparison is None or comparison.bound is None:
+        return example
+    bound, compared = comparison.bound, (comparison.got, comparison.expected)
+    calls = tuple(
+        call.model_copy(
+            update={
+                "bound": {
+                    name: bound if (call.got.get(name), call.expected.get(name)) == compared else b
+                    for name, b in call.bound.items()
+                }
+            }
+        )
+        for call in example.calls
+    )
+    return example.model_copy(update={"calls": calls})
+
+
+def leading(example: Counterexample) -> range:
+    """Return which calls lead to the failure: those of one layer, up to the call that is wrong.
+
+    That is the call that gave what was compared; else the last one in which anything is wrong.
+    """
+    shown = calls(example)
+    wrong = [number for number, call in enumerate(shown) if call.wrong]
+    if not wrong:
+        return range(len(shown))
+    measured = example.comparison
+    compared = (n for n in wrong if measured and measured.expected in _values(example.calls[n]))
+    last = next(compared, wrong[-1])
+    begins = [n for n in range(last + 1) if example.calls[n].call == CONSTRUCT]
+    return range(begins[-1] if begins else 0, last + 1)
+
+
+def _values(call: Call) -> list[ArrayRecord]:
+    return [call.expected[name] for name in call.expected if name in call.got]
 
 
 def worst(comparison: Comparison) -> tuple[tuple[str, str], ...]:
@@ -47,15 +103,20 @@ def worst(comparison: Comparison) -> tuple[tuple[str, str], ...]:
             rows += [("got there", texts[0]), ("expected there", texts[1])]
         limit = _at(comparison.bound, index)
         if limit is not None:
-            rows.append(("allowed error there", brief(limit, 3)))
+            rows.append(("allowed error there", brief(limit, 3) if limit > _TINY else "none"))
     elif comparison.got is None:
         rows.append(("got", "nothing that can be compared"))
     rows += [
         ("absolute error", brief(comparison.absolute_error, 3)),
         ("relative error", brief(comparison.relative_error, 3)),
-        ("error over bound", brief(comparison.error_over_bound, 3)),
+        ("error over bound", _times(comparison)),
     ]
     return tuple(rows)
+
+
+def _times(comparison: Comparison) -> str:
+    """Return how many times the bound the error is."""
+    return "no bound" if comparison.bound is None else ratio(comparison.error_over_bound)
 
 
 def _view(number: int, call: Call) -> CallView:
@@ -64,19 +125,22 @@ def _view(number: int, call: Call) -> CallView:
         for name, value in call.inputs.items()
         if not isinstance(value, ArrayRecord)
     ]
-    inputs = [
-        listed(name, value) for name, value in call.inputs.items() if isinstance(value, ArrayRecord)
-    ]
     outputs = [
         compared(name, call.got.get(name), call.expected.get(name), call.bound.get(name))
         for name in dict.fromkeys((*call.expected, *call.got))
+    ]
+    focus = next((each.worst for each in outputs if each.worst is not None), None)
+    inputs = [
+        listed(name, value, focus)
+        for name, value in call.inputs.items()
+        if isinstance(value, ArrayRecord)
     ]
     return CallView(
         title=f"{number}. {one_line(call.call)}",
         settings=tuple(settings),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        intermediates=tuple(listed(*each) for each in call.intermediates.items()),
+        intermediates=tuple(listed(*each, focus) for each in call.intermediates.items()),
         error=call.error,
     )
 

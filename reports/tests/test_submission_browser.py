@@ -67,6 +67,7 @@ def example() -> Counterexample:
 
 def prop(id_: str, status: Outcome, **changes: Any) -> PropertyResult:
     fields: dict[str, Any] = {
+        "id": id_, "part": "layer",
         "title": f"The statement of {id_} holds whatever the batch.",
         "equation": r"\hat z_i = \gamma\,\frac{z_i-\mu_B}{\sqrt{\sigma_B^2+\epsilon}} + \beta",
         "status": status, "points": 0.0, "max_points": 2.0, "examples": 9,

@@ -70,6 +70,7 @@ def wrong_root(names: dict[str, str]) -> Counterexample:
 
 def prop(id_: str, status: Outcome, **changes: Any) -> PropertyResult:
     fields: dict[str, Any] = {
+        "id": id_, "part": "layer", "title": f"On {id_}.",
         "equation": "a", "status": status, "points": 0.0, "max_points": 0.0, "examples": 1,
         "message": "",
     }  # fmt: skip

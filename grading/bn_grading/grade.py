@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from bn_properties.records import Basis, Calling, Status, SubmissionResult
 
@@ -120,6 +121,7 @@ def _record(
         score=verdict.points,
         max_score=course.max_score if course else 0.0,
         seconds=seconds,
+        graded=f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
         summary=verdict.summary,
         causes=verdict.causes,
         properties=verdict.properties,

@@ -269,6 +269,8 @@ class SubmissionResult(Record):
     score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     max_score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    graded: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\dZ)?$")
+    """When, in UTC and to the minute; empty where nobody noted it."""
     summary: Text
     """One sentence."""
     causes: tuple[Cause, ...] = ()

@@ -247,3 +247,21 @@ def test_a_page_says_what_a_class_asks_first() -> None:
         "By hand", "The first step that your results contradict", "Reproduce it",
     )]  # fmt: skip
     assert where == sorted(where)
+
+
+@pytest.mark.parametrize(
+    ("path", "seed", "said"),
+    [
+        ("/class/ada.py", 0, "<code>bnoracle check ada.py --case 3</code>"),
+        ("a b.py", 5, "--case 3 --seed 5</code>"),
+    ],
+)
+def test_what_asks_about_the_case_alone_and_when_it_was_graded_are_told(
+    path: str, seed: int, said: str
+) -> None:
+    example = wrong_root({}).model_copy(update={"seed": seed, "case": 3})
+    wrong = prop("training.agreement", Outcome.FAIL, counterexample=example)
+    found = submission(wrong, path=path, graded="2026-01-02T03:04Z")
+    source = submission_page(found, run(found))
+    assert said in source
+    assert "graded 2026-01-02 03:04 UTC in" in source

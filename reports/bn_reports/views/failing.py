@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from bn_properties.records import Counterexample, PropertyResult, SubmissionResult
 
@@ -34,6 +36,8 @@ class Failing:
     """The edges of the influence diagram that are wrong."""
     points: tuple[meter.Point, ...] = ()
     script: str | None = None
+    command: str = ""
+    """What asks about the example's case alone."""
     left_out: bool = False
     """Whether there is an example that is not shown."""
 
@@ -64,7 +68,22 @@ def _failing(submission: SubmissionResult, failure: overview.Failure, *, whole: 
         broken=frozenset() if steps is None else routes.broken(steps),
         points=meter.points(found),
         script=text,
+        command=_command(submission, example),
     )
+
+
+_USUAL = 100
+"""Cases that are drawn where nothing is said."""
+
+
+def _command(submission: SubmissionResult, example: Counterexample) -> str:
+    parts = ["bnoracle", "check", shlex.quote(PurePath(submission.path).name)]
+    parts += ["--case", str(example.case)]
+    if example.seed:
+        parts += ["--seed", str(example.seed)]
+    if submission.basis is not None and submission.basis.examples != _USUAL:
+        parts += ["--examples", str(submission.basis.examples)]
+    return " ".join(parts)
 
 
 def _sizes(example: Counterexample) -> tuple[tuple[str, str], ...]:

@@ -259,7 +259,7 @@ def test_a_page_says_what_a_class_asks_first() -> None:
 def test_what_asks_about_the_case_alone_and_when_it_was_graded_are_told(
     path: str, seed: int, said: str
 ) -> None:
-    example = wrong_root({}).model_copy(update={"seed": seed, "case": 3})
+    example = wrong_root(NAMES).model_copy(update={"seed": seed, "case": 3})
     wrong = prop("training.agreement", Outcome.FAIL, counterexample=example)
     found = submission(wrong, path=path, graded="2026-01-02T03:04Z")
     source = submission_page(found, run(found))

@@ -6,13 +6,13 @@ Chromium is the system's, or what BNORACLE_CHROMIUM names.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from bn_evidence import samples
+from bn_evidence import samples, screenshots
+from bn_evidence.browser import chromium, launched
 from bn_properties.record_types import Record
 from bn_properties.records import Results
 from bn_reports.formats.results_json import read_results
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = os.environ.get("BNORACLE_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 REQUIRED = bool(os.environ.get("BNORACLE_REQUIRE_BROWSER"))
 WIDTHS = (360, 1600)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -43,20 +40,14 @@ INJECTIONS = (
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start Chromium, without a network of its own."""
-    if CHROMIUM is None and not REQUIRED:
-        pytest.skip("there is no Chromium; BNORACLE_CHROMIUM may name one")
+    path = chromium()
     if not REQUIRED:
+        if path is None:
+            pytest.skip("there is no Chromium; BNORACLE_CHROMIUM may name one")
         pytest.importorskip("playwright")
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM is not None, "there is no Chromium"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield chromium
-        chromium.close()
+    assert path is not None, "there is no Chromium"
+    with launched(path) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +210,11 @@ def test_a_page_can_be_printed(browser: Browser, report: Path) -> None:
             opened.page.emulate_media(media="print")
             hidden = opened.page.locator(".skip").is_visible()
             assert not hidden, "what is for the screen alone is not printed"
+
+
+def test_the_readmes_pictures_are_taken(browser: Browser, report: Path, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    screenshots.take(report, tmp_path / "new", browser)
+    for name in screenshots.PICTURES:
+        assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
+        assert f"(docs/images/{name})" in readme

@@ -218,3 +218,25 @@ def test_the_readmes_pictures_are_taken(browser: Browser, report: Path, tmp_path
     for name in screenshots.PICTURES:
         assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
         assert f"(docs/images/{name})" in readme
+
+
+def test_a_class_is_sorted_and_filtered(browser: Browser, report: Path) -> None:
+    def names(opened: Opened) -> list[str]:
+        cells = opened.page.locator("#list tbody tr:visible th")
+        return [text.replace("\u200b", "") for text in cells.all_inner_texts()]
+
+    with Opened(browser, report / "index.html") as opened:
+        everyone = names(opened)
+        assert len(samples.MISTAKES) + 1 == len(everyone)
+        heads = opened.page.locator("#list thead button")
+        heads.nth(0).click()
+        assert sorted(everyone) == names(opened)
+        heads.nth(0).click()
+        assert sorted(everyone, reverse=True) == names(opened)
+        words, status = opened.page.locator("#filter input"), opened.page.locator("#filter select")
+        words.fill("spatial")
+        assert ["cs231n_spatial_reshape"] == names(opened)
+        words.fill("")
+        status.select_option(index=status.locator("option").count() - 1)
+        assert ["cmu_handout"] == names(opened)
+        assert [] == opened.complaints

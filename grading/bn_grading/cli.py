@@ -15,6 +15,7 @@ from bn_properties.records import Results, Status, json_schema
 from bn_reports.terminal.class_report import class_report
 from bn_reports.terminal.listing import fault_list, property_list
 from bn_reports.terminal.submission import submission_report
+from bn_reports.text.visible import one_line
 from rich.console import Console
 
 from bn_grading.case_bank import DEFAULT_EXAMPLES, DEFAULT_SEED, CaseBank
@@ -237,7 +238,7 @@ def _tell_skipped(skipped: Sequence[str]) -> None:
     """Say in one line what in the folders was taken for no submission."""
     if skipped:
         more = f" and {len(skipped) - _TOLD} more" if len(skipped) > _TOLD else ""
-        listed = ", ".join(skipped[:_TOLD])
+        listed = ", ".join(map(one_line, skipped[:_TOLD]))
         print(f"bnoracle: skipped {listed}{more}", file=sys.stderr)
 
 

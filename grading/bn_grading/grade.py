@@ -22,6 +22,9 @@ from bn_grading.subject.isolation import Level, NotIsolated
 from bn_grading.subject.session import CannotLoad
 from bn_grading.versions import basis
 
+GAVE_OUT = "ran out of time or memory on a thousand instances and more, and is not judged on them"
+"""A note on what a right submission may do."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,8 @@ def grade(
         try:
             with examination:
                 findings = examination.complete()
+                if any(each.gave_out for each in findings):
+                    notes = (*notes, GAVE_OUT)
         finally:
             level = examination.level
         verdict, output = score(chosen, found.parts, findings), examination.output

@@ -265,7 +265,16 @@ class PartExamination:
         reduced = {id_: self.finding(id_) for id_ in ids}
         indices = tuple(case.index for case in self.cases)
         return PartFindings(
-            part, main, reduced, counterexamples, causes, indices, blocked, self._own, names
+            part,
+            main,
+            reduced,
+            counterexamples,
+            causes,
+            indices,
+            blocked,
+            self._own,
+            names,
+            self.transcript.gave_out,
         )
 
 
@@ -287,6 +296,8 @@ class PartFindings:
     """What fails by a mistake of its own, whatever else does."""
     names: Names = field(default_factory=dict)
     """What the submission calls the quantities."""
+    gave_out: bool = False
+    """Whether it ran out of time or memory on a large batch, and so is not judged on such."""
 
     def root(self, id_: str) -> str | None:
         """Return the property from whose failure this one's follows, if it does."""

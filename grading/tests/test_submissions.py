@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -101,16 +102,79 @@ def test_a_file_that_cannot_be_read_is_unusable(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
-def test_a_pipe_and_a_link_out_are_not_opened(tmp_path: Path, good: str) -> None:
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     folder = tmp_path / "ada"
     folder.mkdir()
     os.mkfifo(folder / "pipe.py")
-    secret = tmp_path / "secret.py"
-    secret.write_text(good)
-    (folder / "link.py").symlink_to(secret)
     result = grade(single(str(folder)), None, COURSES, CaseBank(0, 11))
     assert Status.UNUSABLE == result.status
-    assert "regular file" in result.summary or "leads out" in result.summary
+    assert "regular file" in result.summary
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are POSIX's")
+def test_links_are_not_followed_and_told(tmp_path: Path, good: str) -> None:
+    folder, secret = tmp_path / "class", tmp_path / "secret"
+    for each in (folder / "ada", secret):
+        each.mkdir(parents=True)
+    (folder / "zoe.py").write_text(good)
+    (secret / "solution.py").write_text(good)
+    for name, to in {
+        "aaa.py": folder / "zoe.py", "loop.py": folder / "loop.py", "mallory": secret, "root": Path("/"),
+        "ada/bn.py": secret / "solution.py", "ada/all": Path("/"),
+    }.items():  # fmt: skip
+        (folder / name).symlink_to(to)
+    found = collect([str(folder)])
+    assert ["zoe"] == [each.id for each in found.submissions]
+    told = [f"{folder / name} (a link)" for name in ("aaa.py", "loop.py", "mallory", "root")]
+    assert [f"{folder / 'ada'} (a folder without a .py file)", *told] == sorted(
+        found.skipped, key=lambda each: each.endswith("(a link)")
+    )
+    (folder / "zoe.py").unlink()
+    with pytest.raises(PathError, match="but links, which are not followed"):
+        collect([str(folder)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths have a limit there")
+def test_a_folder_may_be_as_deep_as_it_likes(tmp_path: Path, good: str) -> None:
+    (tmp_path / "class" / "ada").mkdir(parents=True)
+    (tmp_path / "class" / "ada" / "bn.py").write_text(good)
+    there = os.getcwd()
+    os.chdir(tmp_path / "class" / "ada")
+    try:
+        for _ in range(1_200):
+            os.mkdir("long_" * 4)
+            os.chdir("long_" * 4)
+        found = collect([str(tmp_path / "class")])
+    finally:
+        os.chdir(there)
+        subprocess.run(["rm", "-rf", tmp_path / "class"], check=True)  # Python's own cannot
+    assert ["ada"] == [each.id for each in found.submissions]
+
+
+def test_all_files_of_a_submission_have_a_limit_together(tmp_path: Path, good: str) -> None:
+    (tmp_path / "a.py").write_text(good)
+    for number in range(5):
+        (tmp_path / f"b{number}.py").write_bytes(b"#" * ((1 << 20) - 1))
+    found = single(str(tmp_path))
+    assert sum(map(len, found.files.values())) <= 4 << 20
+    assert "a.py" in found.files
+    assert len(found.files) < 6
+
+
+@pytest.mark.parametrize(("name", "reason"), [("", "empty"), ("x" * 5_000, "too long")])
+@pytest.mark.skipif(sys.platform == "win32", reason="other limits")
+def test_what_can_name_nothing_is_told_in_a_line(name: str, reason: str) -> None:
+    for read in (single, lambda path: collect([path])):
+        with pytest.raises(PathError, match=reason) as raised:
+            read(name)
+        assert len(str(raised.value)) < 200
+
+
+def test_a_million_lines_of_nothing_are_a_syntax_error(tmp_path: Path) -> None:
+    path = tmp_path / "bn.py"
+    path.write_text("\n" * 1_000_000 + "(")
+    result = grade(single(str(path)), None, COURSES, CaseBank(0, 11))
+    assert "syntax error in line 1000001" in result.summary
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")

@@ -200,10 +200,14 @@ def is_large(scenario: Scenario) -> bool:
 
 
 def ran_out(error: SubjectError) -> bool:
-    """Whether a call took too long, or too much memory."""
-    return error.failure in ("timeout", "slept", "died") or (
-        error.failure == "raised" and "MemoryError" in error.message
+    """Whether a call took too long, or more memory than there is for it."""
+    return error.failure in ("timeout", "slept") or (
+        error.failure == "raised" and any(each in error.message for each in _NO_MEMORY)
     )
+
+
+_NO_MEMORY = ("MemoryError", "not enough memory", "can't allocate memory")
+"""What Python and NumPy raise, and what PyTorch says."""
 
 
 class Subject(Protocol):

@@ -81,11 +81,20 @@ class Transcript:
         Where the subject ran out of time or memory on a large batch, it has shown nothing: whether
         it does may differ from run to run.
         """
+        asked = self._asked()
+        seen = [(each, self(each)) for key, each in asked.items() if key not in self._retracted]
+        return [(each, found) for each, found in seen if not _gave_out(each, found)]
+
+    @property
+    def gave_out(self) -> bool:
+        """Whether the subject ran out of time or memory on a large batch."""
+        large = [each for each in self._asked().values() if is_large(each)]
+        return any(_gave_out(each, self(each)) for each in large)
+
+    def _asked(self) -> dict[bytes, Scenario]:
         settled = () if self._shown is None else self._shown.asked
         looked_at = [scenario for scenario, _ in self._kept.values()]
-        scenarios = {each.key: each for each in (*settled, *looked_at)}
-        seen = [(each, self(each)) for key, each in scenarios.items() if key not in self._retracted]
-        return [(each, found) for each, found in seen if not _gave_out(each, found)]
+        return {each.key: each for each in (*settled, *looked_at)}
 
 
 def _gave_out(scenario: Scenario, found: Responses) -> bool:

@@ -31,7 +31,8 @@ _PRIVATE = (
 )
 _TORCH = ("torch", "torchvision")
 _PYTHON_2 = re.compile(
-    r"^\s*(print\s+[^\s(=]|exec\s+['\"]|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+\s*:)", re.MULTILINE
+    r"^[ \t]*(print\s+[^\s(=]|exec\s+['\"]|raise\s+\w+\s*,|except\s+\w+\s*,\s*\w+\s*:)",
+    re.MULTILINE,
 )
 
 

@@ -105,6 +105,8 @@ class _Renamed(ast.NodeTransformer):
             for each in node.body
             if isinstance(each, ast.FunctionDef) and not each.name.startswith("__")
         }
+        self._named = self._names | self._methods
+        self._members = self._fields | self._methods
         self._numbers: dict[str, str] = {}
 
     def _number(self, name: str, own: set[str]) -> str:
@@ -114,8 +116,7 @@ class _Renamed(ast.NodeTransformer):
         for kind in _NAMES.get(type(node), ()):
             name = getattr(node, kind)
             if name is not None:
-                own = self._names | self._methods
-                setattr(node, kind, self._number(name, own))
+                setattr(node, kind, self._number(name, self._named))
         return super().visit(node)
 
     def visit_alias(self, node: ast.alias) -> Any:
@@ -139,17 +140,17 @@ class _Renamed(ast.NodeTransformer):
             case ast.Attribute(value=ast.Name(id=name)) as attribute if name in self._modules:
                 own = False
             case ast.Attribute(value=ast.Name(id="self" | "cls")) as attribute:
-                own = attribute.attr in self._methods | self._fields
+                own = attribute.attr in self._members
             case ast.Attribute() as attribute:
                 own = attribute.attr in self._methods
             case ast.Name(id=name):
-                own = name in self._names - self._modules
+                own = name in self._names and name not in self._modules
         if attribute is None:
             node.func = self.visit(node.func)
         else:
             attribute.value = self.visit(attribute.value)
             if own:
-                attribute.attr = self._number(attribute.attr, self._methods | self._fields)
+                attribute.attr = self._number(attribute.attr, self._members)
         node.args = [self.visit(each) for each in node.args]
         for each in node.keywords:
             if own and each.arg is not None:
@@ -162,7 +163,7 @@ class _Renamed(ast.NodeTransformer):
         of_module = isinstance(node.value, ast.Name) and node.value.id in self._modules
         node.value = self.visit(node.value)
         if not of_module:
-            node.attr = self._number(node.attr, self._fields | self._methods)
+            node.attr = self._number(node.attr, self._members)
         return node
 
 

@@ -37,20 +37,46 @@ def collect(paths: Sequence[str]) -> Collected:
     skipped: list[str] = []
     seen: set[Path] = set()
     for name in paths:
-        path = Path(name)
+        path = _path(name)
         entries = [path]
         if path.is_dir():
-            reasons = {entry: _no_submission(entry) for entry in sorted(path.iterdir())}
+            reasons = {entry: _no_submission(entry) for entry in _entries(path)}
             skipped += [f"{entry} ({reason})" for entry, reason in reasons.items() if reason]
             entries = [entry for entry, reason in reasons.items() if reason is None]
             if not entries:
-                raise PathError(f"{name} holds no .py file and no folder with one")
+                links = any(entry.is_symlink() for entry in reasons)
+                but = ", but links, which are not followed" if links else ""
+                raise PathError(f"{name} holds no .py file and no folder with one{but}")
         for entry in entries:
             if entry.exists() and entry.resolve() in seen:
                 continue
             seen.add(entry.resolve())
             found.append(read(entry) if path.is_dir() else single(name))
     return Collected(tuple(_distinct(found)), tuple(skipped))
+
+
+def _path(name: str) -> Path:
+    """Return what a name on the command line names, which may not be there.
+
+    Raises:
+        PathError: it can name nothing.
+    """
+    if not name:
+        raise PathError("a path is empty, but must name a file, a folder or package.Class")
+    path = Path(name)
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PathError(f"{name[:80]}{'…' * (len(name) > 80)}: {reason}") from None
+    return path
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise PathError(f"{folder}: {error.strerror}") from None
 
 
 def _no_submission(entry: Path) -> str | None:
@@ -60,6 +86,8 @@ def _no_submission(entry: Path) -> str | None:
     """
     if entry.name.startswith((".", "__")):
         return ""
+    if entry.is_symlink():
+        return "a link"
     if entry.is_dir():
         return None if sources(entry) else "a folder without a .py file"
     return None if entry.suffix == ".py" else "not a .py file"
@@ -71,9 +99,7 @@ def single(name: str) -> Submission:
     Raises:
         PathError: there is no such file, or no such module.
     """
-    if not name:
-        raise PathError("a path is empty, but must name a file, a folder or package.Class")
-    path = Path(name)
+    path = _path(name)
     if path.is_file() and path.suffix != ".py":
         raise PathError(f"{name} is not a .py file")
     if path.is_dir() or path.exists():

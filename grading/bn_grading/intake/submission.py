@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import io
+import os
 import stat
 import tokenize
 from dataclasses import dataclass, field
@@ -34,16 +36,24 @@ class PathError(ValueError):
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return a folder's .py files, without hidden ones and what archives and tools leave behind."""
-    return sorted(
-        path
-        for path in folder.rglob("*.py")
-        if not any(
-            part.startswith(".") or (part.startswith("__") and part != "__init__.py")
-            for part in path.relative_to(folder).parts
-        )
-        and not path.is_dir()
-    )
+    """Return a folder's .py files, without hidden ones and what archives and tools leave behind.
+
+    Links are not followed: what they lead to may be somebody else's, or without end. What cannot be
+    looked into is left out.
+    """
+    found: list[Path] = []
+    folders = [folder]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                left_out = entry.name.startswith((".", "__")) and entry.name != "__init__.py"
+                if left_out or entry.is_symlink():
+                    continue
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                elif entry.name.endswith(".py"):
+                    found.append(Path(entry.path))
+    return sorted(found)
 
 
 def read(path: Path) -> Submission:
@@ -54,11 +64,12 @@ def read(path: Path) -> Submission:
     root = path if path.is_dir() else path.parent
     files: dict[str, str] = {}
     problems: list[str] = []
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     for source in found:
         name = _text(source.relative_to(root).as_posix())
         try:
-            content = _content(source, root)
+            content = _content(source, MAX_SOURCES - size)
+            size += len(content)
             digest.update(name.encode() + b"\0" + content + b"\0" if path.is_dir() else content)
             files[name] = _decode(content)
         except OSError as error:
@@ -73,20 +84,22 @@ def read(path: Path) -> Submission:
 
 MAX_SOURCE = 1 << 20
 """Bytes: a larger file is no student's."""
+MAX_SOURCES = 4 << 20
+"""Bytes of all files of a submission."""
 
 
-def _content(path: Path, root: Path) -> bytes:
-    """Read a regular file inside `root`.
+def _content(path: Path, room: int) -> bytes:
+    """Read a regular file for which there are so many bytes left.
 
     Raises:
-        OSError: it is a pipe, a device, too large, or a link that leads out of the submission.
+        OSError: it is a pipe, a device, or too large.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("it is not a regular file")
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        raise OSError("it is a link that leads out of the submission")
     if path.stat().st_size > MAX_SOURCE:
         raise OSError(f"it is larger than {MAX_SOURCE} bytes")
+    if path.stat().st_size > room:
+        raise OSError(f"all files together are larger than {MAX_SOURCES} bytes")
     return path.read_bytes()
 
 

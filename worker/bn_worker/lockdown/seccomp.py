@@ -20,7 +20,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 
 ALLOWED = {
-    "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7,
+    "read": 0, "write": 1, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7,
     "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13,
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17, "readv": 19, "writev": 20,
     "access": 21, "pipe": 22, "select": 23, "sched_yield": 24, "mremap": 25, "madvise": 28,
@@ -33,12 +33,15 @@ ALLOWED = {
     "sigaltstack": 131, "gettid": 186, "time": 201, "futex": 202, "sched_getaffinity": 204,
     "getdents64": 217, "set_tid_address": 218, "restart_syscall": 219, "fadvise64": 221,
     "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231,
-    "openat": 257, "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270,
+    "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270,
     "ppoll": 271, "set_robust_list": 273, "get_robust_list": 274, "dup3": 292, "pipe2": 293,
     "preadv": 295, "getcpu": 309, "getrandom": 318, "membarrier": 324, "statx": 332,
     "rseq": 334, "close_range": 436, "faccessat2": 439, "futex_waitv": 449,
 }  # fmt: skip
 """What may be called with anything: files are Landlock's, and there is nothing else to name."""
+_OPEN, _OPENAT = 2, 257
+_WRITES, _READS_AND_WRITES, _TRUNCATES = 0b01, 0b10, 0o1000
+"""Of the flags with which a file is opened. With both of the first two, it is for neither."""
 
 _KILL_CALL, _TGKILL, _CLONE, _CLONE3, _FCNTL, _IOCTL, _PRLIMIT = 62, 234, 56, 435, 72, 16, 302
 _THREAD, _NAMESPACES = 0x00010000, 0x7E020080
@@ -78,6 +81,8 @@ def program(pid: int) -> list[Step]:
     ]
     for number in sorted(ALLOWED.values()):
         steps += _where(number, [(_RETURN, 0, 0, _ALLOW)])
+    steps += _where(_OPEN, list(_opens(1)))
+    steps += _where(_OPENAT, list(_opens(2)))
     steps += _where(_KILL_CALL, [*_one_of(0, pid)])
     steps += _where(_TGKILL, [*_one_of(0, pid)])
     steps += _where(_FCNTL, [*_one_of(1, *_FCNTL_COMMANDS)])
@@ -104,6 +109,19 @@ def _one_of(argument: int, *values: int) -> Iterator[Step]:
     for value in values:
         yield (_EQUAL, 0, 1, value)
         yield (_RETURN, 0, 0, _ALLOW)
+    yield (_RETURN, 0, 0, _ERRNO | _EPERM)
+
+
+def _opens(flags: int) -> Iterator[Step]:
+    """Allow to open a file as Landlock allows it, of which old versions do not see that a file is
+    emptied: not for neither reading nor writing, and not to empty it where it is only read.
+    """
+    yield _argument(flags)
+    yield (_ANY_BIT, 0, 1, _READS_AND_WRITES)
+    yield (_ANY_BIT, 3, 2, _WRITES)
+    yield (_ANY_BIT, 1, 0, _WRITES)
+    yield (_ANY_BIT, 1, 0, _TRUNCATES)
+    yield (_RETURN, 0, 0, _ALLOW)
     yield (_RETURN, 0, 0, _ERRNO | _EPERM)
 
 

@@ -34,6 +34,8 @@ def prove(level: str) -> None:
         "run another program": lambda: kernel.call(_EXECVE, None, None, None),
         "trace a process": lambda: kernel.call(_PTRACE, 0, 0, 0, 0),
         "signal its parent": lambda: os.kill(os.getppid(), 0),
+        "open a file for neither reading nor writing": lambda: os.open(os.__file__, 3),
+        "empty a file that it may read": lambda: os.open("/dev/null", os.O_RDONLY | os.O_TRUNC),
         "write into its folder": lambda: _create("bnoracle-probe"),
         "write into the folder of temporary files": lambda: _create("/tmp/bnoracle-probe"),
     }

@@ -119,8 +119,8 @@ def test_links_are_not_followed_and_told(tmp_path: Path, good: str) -> None:
     (folder / "zoe.py").write_text(good)
     (secret / "solution.py").write_text(good)
     for name, to in {
-        "aaa.py": folder / "zoe.py", "loop.py": folder / "loop.py", "mallory": secret, "root": Path("/"),
-        "ada/bn.py": secret / "solution.py", "ada/all": Path("/"),
+        "aaa.py": folder / "zoe.py", "loop.py": folder / "loop.py", "mallory": secret,
+        "root": Path("/"), "ada/bn.py": secret / "solution.py", "ada/all": Path("/"),
     }.items():  # fmt: skip
         (folder / name).symlink_to(to)
     found = collect([str(folder)])

@@ -7,6 +7,7 @@ the formula of each wrong observable is recovered (`recovered`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -116,8 +117,10 @@ class Diagnosis:
 
         `scenarios` are what was asked; `follow` takes one to what each line computed in it.
         """
-        with np.errstate(all="ignore"):
+        # A file may be nested deeper than its syntax tree can be walked.
+        with np.errstate(all="ignore"), contextlib.suppress(RecursionError):
             return self._formulas.lines(explanation.formulas, scenarios, ask, follow, source)
+        return ()
 
     def causes(
         self, transcript: Transcript, ask: Ask | None = None, failed: frozenset[str] | None = None

@@ -129,3 +129,13 @@ def test_a_file_that_meddles_with_tracing_costs_itself_the_lines(
     path = tmp_path / "bn.py"
     path.write_text(source.replace("np.sqrt(self.V + self.eps)", "np.sqrt(self.V)"), "utf-8")
     assert grade(single(str(path)), None, COURSES, bank()).causes
+
+
+def test_a_file_that_is_nested_too_deeply_costs_itself_the_lines(tmp_path: Path) -> None:
+    deep = f"_ = ''{'.strip()' * 400}\n"
+    source = deep + (CORRECT / "cmu_handout.py").read_text("utf-8")
+    path = tmp_path / "bn.py"
+    path.write_text(source.replace("np.sqrt(self.V + self.eps)", "(np.sqrt(self.V) + self.eps)"))
+    result = grade(single(str(path)), None, COURSES, bank())
+    assert result.causes
+    assert () == result.causes[0].lines

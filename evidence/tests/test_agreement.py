@@ -152,7 +152,7 @@ def test_the_plugin_agrees(key: str, paths: dict[str, Path]) -> None:
 def test_check_agrees(key: str, paths: dict[str, Path], tmp_path: Path) -> None:
     script = (
         "import sys; from bn_grading import cli; "
-        "cli.submission_report = lambda result: print(result.model_dump_json()) or ''; "
+        "cli.submission_report = lambda result, everything: print(result.model_dump_json()) or ''; "
         "cli.app(sys.argv[1:])"
     )
     options = ["--course", course(key), "--examples", str(EXAMPLES)]

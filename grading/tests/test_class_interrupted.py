@@ -239,7 +239,7 @@ def test_a_disk_that_is_full_ends_a_run_in_one_line_and_keeps_what_it_has(
         text=True,
         timeout=240,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (75_000, 75_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
     )
     assert 3 == done.returncode
     assert 1 == len(done.stderr.splitlines()), done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from bn_properties.records import Results
 from bn_reports.formats.results_csv import CSV, as_csv
 from bn_reports.formats.results_json import as_text
-from bn_reports.html.pages import INDEX, PAGES, class_page, page_path, submission_page
+from bn_reports.html.pages import INDEX, PAGES, class_page, page_path, places, submission_page
 
 from bn_grading.classroom.folder import ReportFolder
 from bn_grading.classroom.ledger import RESULTS
@@ -35,8 +35,9 @@ def rebuild(results: Results, folder: Path, *, records: bool, force: bool = Fals
         for name in report.own(PAGES):
             if name not in pages:
                 report.delete(name)
+        stand = places(each.id for each in results.submissions)
         for name, each in pages.items():
-            report.write(name, submission_page(each, results))
+            report.write(name, submission_page(each, results, stand[each.id]))
         report.write(CSV, as_csv(results))
         report.write(INDEX, class_page(results))
     finally:

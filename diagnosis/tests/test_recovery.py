@@ -140,7 +140,7 @@ def test_a_slip_in_one_place_is_recovered_as_an_equal_function(data: st.DataObje
 
 
 @pytest.mark.once
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_slips_in_two_observables_are_recovered_each(data: st.DataObject) -> None:
     of_two: tuple[Observable, ...] = ("running_mean", "running_var", "dgamma", "dbeta", "dz")

@@ -35,6 +35,7 @@ def test_a_right_file_passes_every_property(tmp_path: Path, fixtures_folder: Pat
     assert f"{len(offered)} passed, {len(PROPERTIES) - len(offered)} skipped" in done.stdout
 
 
+@pytest.mark.once
 def test_a_wrong_file_fails_at_the_root_in_parallel_too(
     tmp_path: Path, fixtures_folder: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_property_is_chosen_by_name(tmp_path: Path, fixtures_folder: Path) -> 
     assert "1 passed" in done.stdout
 
 
+@pytest.mark.once
 def test_the_thorough_profile_searches_for_the_worst_error(
     tmp_path: Path, fixtures_folder: Path
 ) -> None:

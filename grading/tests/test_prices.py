@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from bn_grading.api import check
 from bn_properties.records import Outcome, SubmissionResult
+
+pytestmark = pytest.mark.once
 
 BUGGY = Path(__file__).parents[2] / "fixtures" / "buggy"
 

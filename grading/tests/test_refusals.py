@@ -12,6 +12,8 @@ from bn_grading.grade import grade
 from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
+pytestmark = pytest.mark.once
+
 CMU = built_in()["cmu-hw1p1"]
 BASE = (
     Path(__file__).parents[2] / "fixtures" / "correct" / "cmu_vanishing_other_sign.py"

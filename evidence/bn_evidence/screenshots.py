@@ -18,7 +18,6 @@ from bn_evidence.browser import chromium, launched
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SCREEN = {"width": 1120, "height": 760}
 PICTURES = {"class.png": INDEX, "submission.png": page_path("cmu_root_plus_eps")}
 """What is taken of which page."""
 
@@ -26,7 +25,7 @@ PICTURES = {"class.png": INDEX, "submission.png": page_path("cmu_root_plus_eps")
 def take(report: Path, folder: Path, browser: Browser) -> None:
     """Take the pictures of a report of the samples."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = browser.new_page(viewport=SCREEN, color_scheme="light")  # type: ignore[arg-type]
+    page = browser.new_page(viewport={"width": 1120, "height": 760}, color_scheme="light")
     for name, shown in PICTURES.items():
         page.goto((report / shown).as_uri())
         page.screenshot(path=folder / name)

@@ -80,7 +80,7 @@ def graded(
 
 def told(result: SubmissionResult) -> dict[str, object]:
     """Return what a record says, but for what differs from run to run, printed text too."""
-    fields = result.model_dump(mode="json", exclude={"id", "seconds", "graded", "path"})
+    fields = result.model_dump(mode="json", exclude={"id", "seconds", "graded", "memory", "path"})
     return {**fields, "output": bool(result.output)}
 
 

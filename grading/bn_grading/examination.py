@@ -205,6 +205,11 @@ class Examination:
         return self._session.output
 
     @property
+    def memory(self) -> int | None:
+        """MiB that the worker has held at the most; None: not known, or it is not closed yet."""
+        return self._session.memory
+
+    @property
     def level(self) -> Level:
         """How the worker is kept apart."""
         return self._session.level

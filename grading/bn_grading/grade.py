@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from bn_properties.case_errors import packed
 from bn_properties.records import Basis, Calling, Status, SubmissionResult
 
 from bn_grading.calling import of_failing
@@ -60,7 +61,17 @@ def grade(
         seconds = time.monotonic() - started
         made = basis(chosen, parts, bank, level)
         record = _record(submission, chosen, made, verdict, seconds, output, notes)
-        return record.model_copy(update={"calling": _calling(found, findings)})
+        return record.model_copy(
+            update={
+                "calling": _calling(found, findings),
+                "memory": examination.memory,
+                "conditions": {
+                    each.part.id: packed(each.conditions, len(each.cases))
+                    for each in findings
+                    if each.conditions
+                },
+            }
+        )
     except NoMatch as error:
         chosen, verdict = error.course, _unusable(error)
     except CannotLoad as error:

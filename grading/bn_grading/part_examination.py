@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bn_properties.cases.case import Case
+from bn_properties.cases.condition import condition
 from bn_properties.cases.traits import WITHIN
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
@@ -274,8 +275,14 @@ class PartExamination:
             blocked,
             self._own,
             names,
+            self._conditions(reduced.values()),
             self.transcript.gave_out,
         )
+
+    def _conditions(self, findings: Iterable[Finding]) -> dict[int, float]:
+        if all(each.outcome is not Outcome.FAIL for each in findings):
+            return {}
+        return {number: condition(case) for number, case in enumerate(self.cases)}
 
 
 @dataclass(frozen=True)
@@ -296,6 +303,8 @@ class PartFindings:
     """What fails by a mistake of its own, whatever else does."""
     names: Names = field(default_factory=dict)
     """What the submission calls the quantities."""
+    conditions: Mapping[int, float] = field(default_factory=dict)
+    """The condition number of each case, by its place among them, where anything fails."""
     gave_out: bool = False
     """Whether it ran out of time or memory on a large batch, and so is not judged on such."""
 

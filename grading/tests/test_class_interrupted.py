@@ -114,7 +114,7 @@ def left_behind(folder: Path) -> list[str]:
 def timeless(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(results.model_dump_json())
     for each in found["submissions"]:
-        each |= {"seconds": 0.0, "graded": ""}
+        each |= {"seconds": 0.0, "graded": "", "memory": None}
     return found
 
 

@@ -80,7 +80,7 @@ def records(report: Path) -> dict[str, Any]:
     """Return what was found out about everybody; times aside, and what depends on them alone."""
     found: dict[str, Any] = json.loads(read_results(report / "results.json").model_dump_json())
     for each in found["submissions"]:
-        each |= {"seconds": 0.0, "graded": ""}
+        each |= {"seconds": 0.0, "graded": "", "memory": None}
         if "hostile" in each["id"]:  # what such a one is caught at first can be a matter of time
             for name in ("properties", "causes", "summary", "output", "notes", "score"):
                 del each[name]

@@ -85,7 +85,10 @@ def graded(
 
 def timeless(results: Results) -> str:
     """Return results but for the times."""
-    alike = [each.model_copy(update={"seconds": 0.0, "graded": ""}) for each in results.submissions]
+    alike = [
+        each.model_copy(update={"seconds": 0.0, "graded": "", "memory": None})
+        for each in results.submissions
+    ]
     return results.model_copy(update={"submissions": tuple(alike)}).model_dump_json(indent=1)
 
 

@@ -115,7 +115,7 @@ def until_connected(address: str) -> Iterator[Any]:
 def timeless(report: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(read_results(report / "results.json").model_dump_json())
     for each in found["submissions"]:
-        each |= {"seconds": 0.0, "graded": ""}
+        each |= {"seconds": 0.0, "graded": "", "memory": None}
     return found
 
 

@@ -367,6 +367,17 @@ def test_closing_ends_a_process_that_would_go_on(start: Start) -> None:
     assert transport._process.poll() is not None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has held")
+def test_what_a_process_has_held_is_known_when_it_is_closed(start: Start) -> None:
+    process = start("request(); held = b'x' * (80 << 20); held = None; reply({}); hear(1)")
+    process.send(asked())
+    process.receive("train", LONG)
+    assert process.memory is None
+    process.close()
+    assert process.memory is not None
+    assert 80 <= process.memory < 400
+
+
 def test_this_system_gets_the_pipes_that_it_can_wait_for() -> None:
     import select
 

@@ -269,6 +269,8 @@ class SubmissionResult(Record):
     score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     max_score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    memory: int | None = Field(default=None, ge=0)
+    """MiB that its process has held at the most; None where nobody could tell."""
     graded: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\dZ)?$")
     """When, in UTC and to the minute; empty where nobody noted it."""
     summary: Text
@@ -281,6 +283,8 @@ class SubmissionResult(Record):
     """Whether nothing but optional parts is wrong."""
     names: dict[str, dict[str, Text]] = Field(default_factory=dict)
     """By part: what its file calls our symbols, as messages do; equations keep the symbols."""
+    conditions: dict[str, CaseErrors] = Field(default_factory=dict)
+    """By part: the condition number of each case, packed as `case_errors` are; of what fails."""
     calling: dict[str, Calling] = Field(default_factory=dict)
     """By part, where an example shows that it is wrong: how it is called."""
     notes: tuple[Text, ...] = ()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bn_properties.records import SubmissionResult
+from bn_reports.html.pages import class_page
 from bn_reports.views import class_overview, incidents
 from bn_reports.views.cause_groups import cause_groups
 from bn_reports.views.incidents import CRASH, GRADER, LATE, RAISED, TAMPERING, UNUSABLE
@@ -211,3 +212,14 @@ def test_who_takes_much_longer_than_most_is_told(make: Any) -> None:
     assert 1.55 == pytest.approx(found.usual)
     even = [1 + i / 1000 for i in range(20)]
     assert () == class_overview.slow(timed(*even, 1.9)).found, "not twice what is usual"
+
+
+def test_whose_process_held_much_more_memory_than_most_is_told(make: Any) -> None:
+    usual = [make.submission(f"u{mib}", memory=mib) for mib in range(40, 50)]
+    greedy = make.submission("greedy", memory=900)
+    unknown = make.submission("unknown", memory=None)
+    found = class_overview.large(make.run(*usual, greedy, unknown))
+    assert ("greedy", 45.0) == (names(found.found), found.usual)
+    page = class_page(make.run(*usual, greedy, unknown))
+    assert "Unusually much memory: 1" in page
+    assert "900 MiB" in page

@@ -265,3 +265,16 @@ def test_what_asks_about_the_case_alone_and_when_it_was_graded_are_told(
     source = submission_page(found, run(found))
     assert said in source
     assert "graded 2026-01-02 03:04 UTC in" in source
+
+
+def test_cases_stand_at_their_condition_numbers_where_those_are_known() -> None:
+    errors = packed({0: 0.5, 1: 1e3}, 2)
+    hard = packed({0: 1.0, 1: 1e5}, 2)
+    found = meter.points(prop("a.b", Outcome.FAIL, case_errors=errors), hard)
+    assert [0.0, 5.0] == pytest.approx([each.condition for each in found], abs=0.1)
+    failed = prop(
+        "training.agreement", Outcome.FAIL, case_errors=errors, counterexample=wrong_root(NAMES)
+    )
+    for conditions, label in (({"layer": hard}, "condition number 10⁵"), ({}, ">case 1<")):
+        whole = submission(failed, conditions=conditions)
+        assert label in submission_page(whole, run(whole))

@@ -1,4 +1,4 @@
-"""For how long a process has computed: who sleeps is told from who is too slow."""
+"""How long a process has computed, since who sleeps is not too slow; and in how much memory."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ def computed(pid: int) -> float | None:
         return sum(_seconds(Path("/proc", str(each))) for each in islice(_tree(pid), _MOST))
     except (OSError, ValueError, IndexError):
         return None
+
+
+def most_memory(pid: int) -> int | None:
+    """Return the most memory, in MiB, that a process or a child of it has held at a time.
+
+    None where the system does not tell.
+    """
+    held = 0
+    try:
+        for each in islice(_tree(pid), _MOST):
+            for line in Path(f"/proc/{each}/status").read_bytes().splitlines():
+                if line.startswith(b"VmHWM:"):
+                    held = max(held, int(line.split()[1]) >> 10)
+    except (OSError, ValueError, IndexError):
+        return None
+    return held or None
 
 
 def children(pid: int) -> list[int]:

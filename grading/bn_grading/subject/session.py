@@ -92,6 +92,8 @@ class Session:
         self._counted: Transport | None = None
         self._computed: float | None = 0.0
         """For how many seconds the workers that have ended had computed; None: not known."""
+        self.memory: int | None = None
+        """MiB that a worker has held at the most, of those that lived to their end."""
         self._restarts = 0
         self._state: Literal["together", "carefully", "over"] = "together"
         self._up = SubjectError(
@@ -316,6 +318,7 @@ class Session:
         """Add up for how long the workers have computed, each once, as far as that is known."""
         if worker is not self._counted:
             self._counted = worker
+            self.memory = max(self.memory or 0, worker.memory or 0) or None
             before, its = self._computed, worker.computed
             self._computed = None if before is None or its is None else before + its
 

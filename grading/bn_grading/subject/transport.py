@@ -16,7 +16,7 @@ from bn_properties.protocol import SubjectError
 from bn_worker import wire
 from bn_worker.messages import Reply
 
-from bn_grading.subject.computed import ASLEEP, children, computed
+from bn_grading.subject.computed import ASLEEP, children, computed, most_memory
 from bn_grading.subject.isolation import Isolation, Level, NotIsolated
 from bn_grading.subject.pipes import TimeUp, pipes
 
@@ -69,6 +69,8 @@ class Transport:
         """When nothing had come yet, and how long the process had computed by then."""
         self.computed: float | None = None
         """For how many seconds it had computed when that was last asked."""
+        self.memory: int | None = None
+        """MiB that it has held at the most, if it lived until it was closed."""
         self._started = time.monotonic()
         self._room = _REPLY_FLOOR
         self._output = bytearray()
@@ -266,6 +268,7 @@ class Transport:
         """End the process and give its pipes back; nothing can be sent or received any more."""
         if self.dead is None:
             self.computed = computed(self._process.pid)
+            self.memory = most_memory(self._process.pid)
             self.dead = SubjectError("died", "the submission's process was ended")
         self._kill()
         try:

@@ -73,3 +73,8 @@ def _word(value: Value) -> str:
     if math.isinf(number):
         return "infinity" if number > 0 else "-infinity"
     return ""
+
+
+def raised(number: int) -> str:
+    """Return an exponent in raised digits."""
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,8 +1,9 @@
-"""The class as a whole: how its scores are spread, and who took unusually long."""
+"""The class as a whole: how its scores are spread, and who took unusually much."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,13 +26,13 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Slow:
-    """The submissions that took much longer than others."""
+class Unusual:
+    """The submissions that took much more of something than others."""
 
     usual: float
-    """The median, in seconds."""
+    """The median."""
     found: tuple[SubmissionResult, ...]
-    """The slowest first."""
+    """Who took most first."""
 
 
 def histogram(results: Results) -> tuple[Bin, ...]:
@@ -50,15 +51,25 @@ def histogram(results: Results) -> tuple[Bin, ...]:
     return tuple(Bin(width * i, *each) for i, each in enumerate(zip(labels, counts, strict=True)))
 
 
-def slow(results: Results) -> Slow:
-    """Return who took longer than three quartile ranges past the upper quartile.
+def slow(results: Results) -> Unusual:
+    """Return who took unusually long, in seconds."""
+    return _unusual(results, lambda each: each.seconds)
 
-    That is Tukey's fence for what lies far out. What took less than twice the median is not told.
+
+def large(results: Results) -> Unusual:
+    """Return whose process held unusually much memory, in MiB."""
+    return _unusual(results, lambda each: each.memory or 0)
+
+
+def _unusual(results: Results, taken: Callable[[SubmissionResult], float]) -> Unusual:
+    """Return who took more than three quartile ranges past the upper quartile.
+
+    That is Tukey's fence for what lies far out. What is less than twice the median is not told.
     """
-    timed = [each for each in results.submissions if each.seconds]
-    if len(timed) < _FEWEST:
-        return Slow(0.0, ())
-    lower, usual, upper = statistics.quantiles((each.seconds for each in timed), n=4)
+    known = [each for each in results.submissions if taken(each)]
+    if len(known) < _FEWEST:
+        return Unusual(0.0, ())
+    lower, usual, upper = statistics.quantiles(map(taken, known), n=4)
     fence = max(upper + 3 * (upper - lower), 2 * usual)
-    found = [each for each in timed if each.seconds > fence]
-    return Slow(usual, tuple(sorted(found, key=lambda each: -each.seconds)))
+    found = [each for each in known if taken(each) > fence]
+    return Unusual(usual, tuple(sorted(found, key=lambda each: -taken(each))))

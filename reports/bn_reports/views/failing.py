@@ -66,7 +66,7 @@ def _failing(submission: SubmissionResult, failure: overview.Failure, *, whole: 
         worst=_sizes(example),
         trace=steps,
         broken=frozenset() if steps is None else routes.broken(steps),
-        points=meter.points(found),
+        points=meter.points(found, submission.conditions.get(found.part, "")),
         script=text,
         command=_command(submission, example),
     )

@@ -79,16 +79,27 @@ class Point:
     """The power of ten of its error over bound, within `LEAST` and `MOST`."""
     failed: bool
     exact: bool
+    condition: float | None = None
+    """The power of ten of its batch's condition number, where the record has it."""
 
 
-def points(result: PropertyResult) -> tuple[Point, ...]:
-    """Return all cases of a property, in order; none where no case was measured."""
+def points(result: PropertyResult, conditions: str = "") -> tuple[Point, ...]:
+    """Return all cases of a property, in order; none where no case was measured.
+
+    `conditions` are the part's condition numbers, packed.
+    """
     if not result.case_errors:
         return ()
+    of_batch = unpacked(conditions) if conditions else {}
+    known = {number: _power(each) for number, each in of_batch.items()}
     return tuple(
-        Point(number, _level(error), not error <= 1, error == 0.0)
+        Point(number, _level(error), not error <= 1, error == 0.0, known.get(number))
         for number, error in sorted(unpacked(result.case_errors).items())
     )
+
+
+def _power(condition: float) -> float:
+    return max(0.0, math.log10(condition)) if 0 < condition < math.inf else 0.0
 
 
 def _level(error: float) -> float:

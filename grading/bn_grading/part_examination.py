@@ -16,6 +16,7 @@ from bn_properties.cases.traits import WITHIN
 from bn_properties.catalogue import BY_ID, PROPERTIES
 from bn_properties.checking import Finding, Settled, blocked_by, describe, scan
 from bn_properties.counterexample import write
+from bn_properties.jacobian import jacobian
 from bn_properties.naming import Names
 from bn_properties.property import Property
 from bn_properties.protocol import SubjectError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from bn_diagnosis.diagnosis import Diagnosis, Explanation
 
 
+INPUT_GRADIENT = "backward.input_gradient"
+"""The property whose failure is shown as a Jacobian, too."""
 MANY = 20
 """In how many scenarios a call must be answered before an exception elsewhere is one mistake."""
 _LOG = logging.getLogger(__name__)
@@ -251,7 +254,11 @@ class PartExamination:
         failing = self.finding(id_).failing
         if failing is None or not self._is_root(id_):
             return None
-        return write(failing, self._seed, self.transcript, self.oracle)
+        written = write(failing, self._seed, self.transcript, self.oracle)
+        if id_ != INPUT_GRADIENT:
+            return written
+        found = jacobian(failing, Transcript(self.transcript.subject), self.oracle)
+        return written.model_copy(update={"jacobian": found})
 
     def complete(
         self, part: Part, *, main: bool, names: Names = MappingProxyType({})

@@ -105,6 +105,18 @@ class Call(Record):
     """What went wrong in the call itself, if anything."""
 
 
+class Jacobian(Record):
+    """How each output of one feature depends on each input: ∂ẑᵢ/∂zⱼ, a row for each output."""
+
+    feature: int = Field(ge=0)
+    z: ArrayRecord
+    """The feature's batch."""
+    got: ArrayRecord
+    expected: ArrayRecord
+    bound: ArrayRecord
+    """What rounding can explain."""
+
+
 class Counterexample(Record):
     """The smallest failing case found, with everything that a page shows of it."""
 
@@ -115,6 +127,8 @@ class Counterexample(Record):
     calls: tuple[Call, ...]
     comparison: Comparison | None
     """None when a call raised, hung or died: then the last call carries the error."""
+    jacobian: Jacobian | None = None
+    """Where an input gradient is wrong and the batch is small. Of one instance, it is another's."""
 
 
 class Common(Record):

@@ -15,6 +15,7 @@ from bn_properties.records import (
     Cause,
     Counterexample,
     Environment,
+    Jacobian,
     Outcome,
     PropertyResult,
     Results,
@@ -278,3 +279,16 @@ def test_cases_stand_at_their_condition_numbers_where_those_are_known() -> None:
     for conditions, label in (({"layer": hard}, "condition number 10⁵"), ({}, ">case 1<")):
         whole = submission(failed, conditions=conditions)
         assert label in submission_page(whole, run(whole))
+
+
+def test_a_jacobian_is_shown_beside_what_it_should_be() -> None:
+    right = np.array([[0.5, -0.5], [-0.5, 0.5]])
+    found = Jacobian(
+        feature=1, z=of([1, 2]), got=of(right + 1), expected=of(right), bound=of(right * 0 + 1e-9)
+    )
+    example = wrong_root(NAMES).model_copy(update={"jacobian": found})
+    whole = submission(prop("backward.input_gradient", Outcome.FAIL, counterexample=example))
+    source = submission_page(whole, run(whole))
+    assert "The Jacobian" in source
+    assert "∂ẑ/∂z of feature 1 at z = (1.0, 2.0)" in source
+    assert 1 < source[source.index("The Jacobian") :].count("1.5")

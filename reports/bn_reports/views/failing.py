@@ -8,7 +8,9 @@ from pathlib import PurePath
 
 from bn_properties.records import Counterexample, PropertyResult, SubmissionResult
 
+from bn_reports.text.numbers import exact
 from bn_reports.views import meter, overview, routes
+from bn_reports.views.arrays import Quantity, compared
 from bn_reports.views.counterexamples import CallView, calls, worst
 from bn_reports.views.quantities import Named
 from bn_reports.views.reproduce import script
@@ -35,6 +37,8 @@ class Failing:
     broken: frozenset[str] = frozenset()
     """The edges of the influence diagram that are wrong."""
     points: tuple[meter.Point, ...] = ()
+    jacobian: Quantity | None = None
+    """How outputs depend on inputs, as it is and as it should be."""
     script: str | None = None
     command: str = ""
     """What asks about the example's case alone."""
@@ -64,12 +68,22 @@ def _failing(submission: SubmissionResult, failure: overview.Failure, *, whole: 
         failure.blocked,
         calls=calls(trimmed(example)),
         worst=_sizes(example),
+        jacobian=_jacobian(example),
         trace=steps,
         broken=frozenset() if steps is None else routes.broken(steps),
         points=meter.points(found, submission.conditions.get(found.part, "")),
         script=text,
         command=_command(submission, example),
     )
+
+
+def _jacobian(example: Counterexample) -> Quantity | None:
+    found = example.jacobian
+    if found is None:
+        return None
+    batch = ", ".join(exact(value) for value in found.z.array())
+    name = f"∂ẑ/∂z of feature {found.feature} at z = ({batch})"
+    return compared(name, found.got, found.expected, found.bound)
 
 
 _USUAL = 100

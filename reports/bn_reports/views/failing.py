@@ -39,6 +39,8 @@ class Failing:
     points: tuple[meter.Point, ...] = ()
     jacobian: Quantity | None = None
     """How outputs depend on inputs, as it is and as it should be."""
+    batch: str = ""
+    """The batch on which they do."""
     script: str | None = None
     command: str = ""
     """What asks about the example's case alone."""
@@ -69,6 +71,7 @@ def _failing(submission: SubmissionResult, failure: overview.Failure, *, whole: 
         calls=calls(trimmed(example)),
         worst=_sizes(example),
         jacobian=_jacobian(example),
+        batch=_batch(example),
         trace=steps,
         broken=frozenset() if steps is None else routes.broken(steps),
         points=meter.points(found, submission.conditions.get(found.part, "")),
@@ -81,9 +84,14 @@ def _jacobian(example: Counterexample) -> Quantity | None:
     found = example.jacobian
     if found is None:
         return None
-    batch = ", ".join(exact(value) for value in found.z.array())
-    name = f"∂ẑ/∂z of feature {found.feature} at z = ({batch})"
-    return compared(name, found.got, found.expected, found.bound)
+    return compared("∂ẑ/∂z", found.got, found.expected, found.bound)
+
+
+def _batch(example: Counterexample) -> str:
+    if example.jacobian is None:
+        return ""
+    values = ", ".join(exact(value) for value in example.jacobian.z.array())
+    return f"feature {example.jacobian.feature}, z = ({values})"
 
 
 _USUAL = 100

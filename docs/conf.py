@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bn_reports.formats.results_json import read_results
-from bn_reports.html.pages import INDEX, page_path
+from bn_reports.html.pages import INDEX, influence_diagram, page_path
 from bn_reports.text.equations import mathml
 from markupsafe import escape
 
@@ -72,6 +72,12 @@ def _skip() -> None:
 WHOLE = {"index": "README.md", "architecture": "ARCHITECTURE.md"}
 """Pages that are files of the checkout's root, before what else stands in them."""
 _ANCHORED = re.compile(r'^(#+ )<a id="([\w-]+)"></a>', re.MULTILINE)
+_DRAWN = re.compile(r"^```text\n[^`]*direct[^`]*```$", re.MULTILINE)
+STYLE = """<style>
+.diagram { width: 100%; max-width: 30rem; } .diagram text { fill: currentColor; font-size: 14px;
+text-anchor: middle; } .diagram .aside { font-size: 11px; } .node, .edge { fill: none; stroke:
+currentColor; stroke-width: 1.5; } .tip { fill: currentColor; }
+</style>"""
 _FILE = re.compile(r"\[([^]]+)\]\(fixtures/[^)]+\)")
 
 
@@ -83,7 +89,17 @@ def read(app: Sphinx, page: str, content: list[str]) -> None:
         content[0] = _FILE.sub(r"`\1`", text) + "\n" + content[0]
     if page == "samples" and SAMPLES.is_dir():
         content[0] += "\n".join(sample_pages())
+    if page == "derivation":
+        content[0], count = _DRAWN.subn(lambda _: diagrams(), content[0])
+        assert count == 1, "the influence diagram is drawn in letters once"
     content[0] = _ANCHORED.sub(r"(\2)=\n\1", content[0])
+
+
+def diagrams() -> str:
+    """Return the influence diagram as figures, forward and backward."""
+    figures = (influence_diagram(backward=backward) for backward in (False, True))
+    plain = (re.sub(r"\n\s*", "\n", str(each)).strip() for each in figures)
+    return "\n\n".join((STYLE, *plain))
 
 
 def sample_pages() -> Iterator[str]:

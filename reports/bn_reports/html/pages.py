@@ -12,6 +12,7 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bn_properties.records import Results, Status, SubmissionResult
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -107,6 +108,16 @@ def _widths(found: Matrix) -> Markup:
     return Markup("").join(
         Markup("th .w{0}{{width:calc(var(--cell)*{0})}}").format(size) for size in sizes
     )
+
+
+def influence_diagram(*, backward: bool) -> Markup:
+    """Return how a batch makes batch norm's output, or how gradients go back, as a figure.
+
+    Its style is the reader's: it has the classes `diagram`, `node`, `edge`, `tip` and `aside`.
+    """
+    figures: Any = _environment().get_template("figures.html.j2").module
+    key = "backward" if backward else "forward"
+    return Markup(figures.influence(frozenset(), backward, {}, key))  # ours
 
 
 def write_html(results: Results, folder: Path) -> Path:

@@ -71,7 +71,17 @@ def _injected(results: Results) -> Results:
 
     def spoiled(value: Any) -> Any:
         if isinstance(value, Record):
-            kept = {"id", "sha256", "status", "dtype", "part", "case_errors", "failure", "basis"}
+            kept = {
+                "id",
+                "sha256",
+                "status",
+                "dtype",
+                "part",
+                "case_errors",
+                "failure",
+                "basis",
+                "conditions",
+            }
             changed = {
                 name: spoiled(getattr(value, name))
                 for name in type(value).model_fields

@@ -37,12 +37,12 @@ def judged(path: Path, key: str = "") -> SubmissionResult:
 
 
 def files(folder: str) -> list[ParameterSet]:
-    """Return the files of a folder; one Python judges them all, the others one in three."""
+    """Return the files of a folder; one Python judges them all, the others one in six."""
     plain = sorted([*FIXTURES.glob(f"{folder}/*.py"), *FIXTURES.glob(f"courses/*/{folder}/*.py")])
     torch = sorted((FIXTURES / "torch" / folder).glob("*.py"))
     assert plain
     return [
-        pytest.param(path, id=path.stem, marks=pytest.mark.once if number % 3 else ())
+        pytest.param(path, id=path.stem, marks=pytest.mark.once if number % 6 else ())
         for number, path in enumerate(plain)
     ] + [pytest.param(path, id=path.stem, marks=pytest.mark.torch) for path in torch]
 

@@ -220,6 +220,7 @@ def test_wrong_usage_is_one_clear_line_and_two(
     assert "" == done.stdout
 
 
+@pytest.mark.once
 def test_the_class_survives_a_submission_that_exits_hangs_or_floods(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
@@ -314,6 +315,7 @@ def test_what_the_grader_does_is_written_down_where_it_is_asked_for(
     assert "--log no/such/log.txt cannot be written: No such file or directory" in refused.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_any_encoding_of_the_terminal_will_do(
     tmp_path: Path, fixtures_folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str

@@ -56,6 +56,7 @@ def test_a_wrong_file_fails_at_the_root_in_parallel_too(
     assert {"training.agreement"} == failed
 
 
+@pytest.mark.once
 def test_a_property_is_chosen_by_name(tmp_path: Path, fixtures_folder: Path) -> None:
     bad = fixtures_folder / "buggy/cmu_root_plus_eps.py"
     done = run("--bn-subject", bad, "-k", "beta_gradient", "-q", cwd=tmp_path)

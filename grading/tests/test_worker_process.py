@@ -146,6 +146,7 @@ def test_a_class_that_keeps_its_parameters_in_float32_is_correct(tmp_path: Path)
     assert Status.CORRECT == result.status, result.summary
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("spoiled", "message"),
     [

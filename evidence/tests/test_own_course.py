@@ -16,6 +16,8 @@ from bn_grading.grade import grade
 from bn_grading.intake.paths import single
 from bn_properties.records import Outcome, Status, SubmissionResult
 
+pytestmark = pytest.mark.once
+
 COURSES = Path(__file__).parents[2] / "fixtures" / "courses"
 LECTURE = COURSES / "lecture"
 WRONG = {each.name: each for each in wrong_files(LECTURE)}

@@ -13,6 +13,8 @@ from bn_properties.records import Results, Status, SubmissionResult
 from bn_reports.formats.results_json import as_text, read_submission
 from bn_reports.notebook import ShownSubmission, shown, shown_results
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 HOSTILE = "<script>alert('x')</script>{{7*7}}{0}\x1b[31m\u202e"

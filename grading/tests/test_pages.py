@@ -19,6 +19,8 @@ from bn_reports.formats.results_json import read_results
 from bn_reports.html.pages import page_path
 from bn_reports.views.failing import failing
 
+pytestmark = pytest.mark.once
+
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PATHS = [
     FIXTURES / "buggy" / f"{name}.py"

@@ -23,6 +23,8 @@ from bn_properties.protocol import SubjectError
 from bn_properties.tape.playback import Playback
 from bn_worker.wire import WireError
 
+pytestmark = pytest.mark.once
+
 BN = """
 import os, sys, time, zlib
 import numpy as np

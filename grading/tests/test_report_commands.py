@@ -17,6 +17,8 @@ from bn_reports.formats.results_csv import COLUMNS
 from bn_reports.formats.results_json import read_results
 from bn_reports.views.incidents import CRASH, TAMPERING, incidents
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(sysconfig.get_path("scripts")) / "bnoracle"
 CLASS = (
     "correct/cmu_handout.py",

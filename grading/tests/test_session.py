@@ -28,6 +28,7 @@ class Process:
     answers: list[Reply | SubjectError | wire.Frame]
     seconds: float = 0.0
     computed: float | None = 4.0
+    memory: int | None = None
     asked: list[tuple[str, float]] = field(default_factory=list)
     """The name of each call, and the time that it was given."""
     sent: list[bytes] = field(default_factory=list)
@@ -107,6 +108,10 @@ class Pretended:
     @property
     def computed(self) -> float | None:
         return self._process.computed
+
+    @property
+    def memory(self) -> int | None:
+        return self._process.memory
 
     def close(self) -> None:
         self._process.closed = True
@@ -543,3 +548,12 @@ def test_a_gradient_of_inference_is_called_by_words_that_a_student_knows(world: 
     process = Process([DONE])
     world.session(process).play(Played(("infer_backward",)))
     assert "backward in inference mode" == process.asked[1][0]
+
+
+def test_the_most_memory_that_a_process_has_held_is_known_when_it_is_closed(world: World) -> None:
+    process = Process([DONE] * 3, memory=70)
+    session = world.session(process)
+    session.play(Played())
+    assert session.memory is None
+    session.close()
+    assert 70 == session.memory
